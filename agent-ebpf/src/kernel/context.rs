@@ -1,0 +1,155 @@
+//! Which exchange a thread is working for: the kernel side's own part of causality, since only here the
+//! moment of a call can be compared with what its thread did before.
+
+use aya_ebpf::{macros::map, maps::LruHashMap};
+use sockspan_ebpf::{Counter, Evidence, Policy, Process, process_flag};
+
+use crate::kernel::{connection::Connection, count};
+
+/// A thread of a traced process.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Thread {
+    /// The exchange it works for; 0 for none.
+    pub exchange: u64,
+    /// Its process: thread ids are reused.
+    pub tgid: u32,
+    /// Exchanges whose request it read and whose answer has not begun.
+    pub open: u32,
+}
+
+/// A pointer of one process's memory.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Handle {
+    pub tgid: u64,
+    pub address: u64,
+}
+
+#[map]
+static THREADS: LruHashMap<u32, Thread> = LruHashMap::with_max_entries(16384, 0);
+
+/// Contexts put aside by an event loop's own requests (libuv's `req`), until their callback runs.
+#[map]
+static REQUESTS: LruHashMap<Handle, u64> = LruHashMap::with_max_entries(16384, 0);
+
+#[inline(always)]
+fn thread(tid: u32, tgid: u32) -> Option<*mut Thread> {
+    let thread = THREADS.get_ptr_mut(tid)?;
+    // SAFETY: a map value stays valid while the program runs.
+    unsafe { ((*thread).tgid == tgid).then_some(thread) }
+}
+
+/// The exchange the thread works for; 0 for none.
+#[inline(always)]
+pub fn current(tid: u32, tgid: u32) -> u64 {
+    // SAFETY: as above.
+    thread(tid, tgid).map_or(0, |t| unsafe { (*t).exchange })
+}
+
+/// Sets the exchange the thread works for; 0 clears it.
+#[inline(always)]
+pub fn enter(tid: u32, tgid: u32, exchange: u64) {
+    match thread(tid, tgid) {
+        // SAFETY: as above.
+        Some(t) => unsafe { (*t).exchange = exchange },
+        None if exchange == 0 => {}
+        None => {
+            let _ = THREADS.insert(tid, Thread { exchange, tgid, open: 0 }, 0);
+        }
+    }
+}
+
+/// Forgets the thread.
+#[inline(always)]
+pub fn forget(tid: u32) {
+    let _ = THREADS.remove(tid);
+}
+
+/// One unanswered exchange less for the thread that counts this connection's.
+#[inline(always)]
+pub fn release(connection: &mut Connection) {
+    if connection.owner == 0 {
+        return;
+    }
+    if let Some(owner) = THREADS.get_ptr_mut(connection.owner) {
+        // SAFETY: as above.
+        unsafe {
+            if (*owner).open > 0 {
+                (*owner).open -= 1;
+            }
+        }
+    }
+    connection.owner = 0;
+}
+
+/// The thread reads (more of) a request: it works for that exchange now.
+#[inline(always)]
+pub fn serve(policy: u32, tid: u32, tgid: u32, connection: &mut Connection, unanswered: bool) {
+    if policy == Policy::None as u32 {
+        return;
+    }
+    enter(tid, tgid, connection.exchange);
+    if policy == Policy::Thread as u32 && unanswered && connection.owner != tid {
+        release(connection);
+        connection.owner = tid;
+        if let Some(t) = thread(tid, tgid) {
+            // SAFETY: as above.
+            unsafe {
+                (*t).open += 1;
+                if (*t).open > 1 {
+                    count::one(Counter::SharedThread);
+                }
+            }
+        }
+    }
+}
+
+/// The thread begins to answer. A process in which another thread does so than the one that read the
+/// request, or one that has since taken up something else, multiplexes: threads are no evidence in it.
+#[inline(always)]
+pub fn answer(process: *mut Process, tid: u32, tgid: u32, connection: &mut Connection) {
+    // SAFETY: as above.
+    let policy = unsafe { (*process).policy };
+    if policy == Policy::Thread as u32 && connection.owner != 0 {
+        let same = connection.owner == tid && current(tid, tgid) == connection.exchange;
+        // SAFETY: as above; a lost update is made up for by the next answer.
+        unsafe {
+            if !same && (*process).flags & process_flag::MULTIPLEXED == 0 {
+                (*process).flags |= process_flag::MULTIPLEXED;
+                count::one(Counter::Multiplexed);
+            }
+        }
+    }
+    release(connection);
+}
+
+/// The exchange in whose context the thread makes a call now, and what says so.
+#[inline(always)]
+pub fn evidence(process: *mut Process, tid: u32, tgid: u32) -> (u64, Evidence) {
+    let Some(t) = thread(tid, tgid) else { return (0, Evidence::None) };
+    // SAFETY: as above.
+    let (policy, flags, exchange, open) =
+        unsafe { ((*process).policy, (*process).flags, (*t).exchange, (*t).open) };
+    let alone = open <= 1 && flags & process_flag::MULTIPLEXED == 0;
+    let sound = policy == Policy::Loop as u32 || (policy == Policy::Thread as u32 && alone);
+    // The place for a runtime's own task identity (asyncio, goroutine, greenlet): a key instead of `tid`.
+    if sound && exchange != 0 { (exchange, Evidence::Thread) } else { (0, Evidence::None) }
+}
+
+/// Puts the thread's context aside under a request of its event loop.
+#[inline(always)]
+pub fn save(tid: u32, tgid: u32, request: u64) {
+    let key = Handle { tgid: u64::from(tgid), address: request };
+    let _ = REQUESTS.insert(key, current(tid, tgid), 0);
+}
+
+/// Takes up the context that was put aside under a request; none if there was none.
+#[inline(always)]
+pub fn resume(tid: u32, tgid: u32, request: u64) {
+    let key = Handle { tgid: u64::from(tgid), address: request };
+    // SAFETY: copied out at once.
+    let exchange = unsafe { REQUESTS.get(key) }.map_or(0, |e| *e);
+    let _ = REQUESTS.remove(key);
+    enter(tid, tgid, exchange);
+}

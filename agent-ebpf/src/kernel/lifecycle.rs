@@ -1,0 +1,134 @@
+//! Beginnings and ends: processes (fork, exec, exit) and connections (connect, listen, close).
+
+use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use aya_log_ebpf::debug;
+use sockspan_ebpf::{EventKind, Policy, Process, Role};
+
+use crate::kernel::{
+    connection::{self, known},
+    context,
+    emit::{self, Piece},
+    read,
+    read::offset,
+    traced,
+};
+
+const TCP_SYN_SENT: u64 = 2;
+const TCP_FIN_WAIT1: u64 = 4;
+const TCP_CLOSE: u64 = 7;
+const TCP_LAST_ACK: u64 = 9;
+const TCP_LISTEN: u64 = 10;
+
+#[raw_tracepoint(tracepoint = "sched_process_fork")]
+pub fn sched_process_fork(ctx: RawTracePointContext) -> i32 {
+    let (tgid, _) = read::ids();
+    let Some(parent) = traced::process(tgid) else { return 0 };
+    let child: u32 = read::kernel(ctx.arg::<u64>(1) + offset!(task_tgid));
+    if child == tgid {
+        return 0; // a thread
+    }
+    // SAFETY: a map value stays valid while the program runs.
+    let process = unsafe { *parent };
+    traced::add(child, &process);
+    emit::lifecycle(EventKind::Fork, child, tgid);
+    debug!(&ctx, "process {} of {} is traced from its first moment", child, tgid);
+    0
+}
+
+#[raw_tracepoint(tracepoint = "sched_process_exec")]
+pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
+    let (tgid, _) = read::ids();
+    if let Some(process) = traced::process(tgid) {
+        // Another program, another runtime: until the agent has looked, its threads prove nothing.
+        // SAFETY: as above.
+        unsafe { *process = Process { policy: Policy::None as u32, flags: 0 } };
+    } else if !traced::watch_all() {
+        return 0;
+    }
+    emit::lifecycle(EventKind::Exec, tgid, 0);
+    debug!(&ctx, "process {} executes a new program", tgid);
+    0
+}
+
+#[raw_tracepoint(tracepoint = "sched_process_exit")]
+pub fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
+    let (tgid, tid) = read::ids();
+    if traced::process(tgid).is_none() {
+        return 0;
+    }
+    context::forget(tid);
+    if tgid == tid {
+        emit::lifecycle(EventKind::Exit, tgid, 0);
+        debug!(&ctx, "process {} ends", tgid);
+    }
+    0
+}
+
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+pub fn inet_sock_set_state(ctx: RawTracePointContext) -> i32 {
+    let sock: u64 = ctx.arg::<u64>(0);
+    match ctx.arg::<u64>(2) & 0xff {
+        TCP_SYN_SENT => connecting(sock),
+        TCP_LISTEN => listening(sock),
+        state @ (TCP_FIN_WAIT1 | TCP_LAST_ACK | TCP_CLOSE) => closing(sock, state as u8),
+        _ => {}
+    }
+    0
+}
+
+/// connect() is under way, in the context of its caller: the first request belongs to that.
+#[inline(always)]
+fn connecting(sock: u64) {
+    let (tgid, tid) = read::ids();
+    let Some(process) = traced::process(tgid) else { return };
+    let (exchange, _) = context::evidence(process, tid, tgid);
+    let Some(c) = connection::create(sock, read::generation(sock), true) else { return };
+    // SAFETY: as above.
+    unsafe {
+        (*c).context = exchange;
+        (*c).flags |= known::CONNECT;
+    }
+}
+
+#[inline(always)]
+fn listening(sock: u64) {
+    let (tgid, _) = read::ids();
+    if traced::watch_all() || traced::process(tgid).is_some() {
+        let port: u16 = read::kernel(sock + offset!(sock_num));
+        emit::lifecycle(EventKind::Listen, tgid, u32::from(port));
+    }
+}
+
+/// This end is done sending, or the connection is over; often in the context of the peer's packet.
+#[inline(always)]
+fn closing(sock: u64, state: u8) {
+    let Some(c) = connection::at(sock) else { return };
+    // SAFETY: as above.
+    let c = unsafe { &mut *c };
+    if u64::from(state) == TCP_CLOSE {
+        context::release(c);
+        if c.flags & known::CLOSED != 0 {
+            return;
+        }
+        c.flags |= known::CLOSED;
+    }
+    let http = c.role == Role::Server as u8 || c.role == Role::Client as u8;
+    if !http || c.exchange == 0 {
+        return;
+    }
+    let piece = Piece {
+        kind: EventKind::Closed as u8,
+        evidence: 0,
+        state,
+        reserved: 0,
+        flags: 0,
+        position: c.next[0],
+        missed: 0,
+        length: 0,
+        skip: 0,
+        head: 0,
+        tail: 0,
+        parent: 0,
+    };
+    emit::turn(sock, c, &piece);
+}

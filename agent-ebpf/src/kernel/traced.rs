@@ -1,0 +1,35 @@
+//! The set of traced processes. The agent writes it; children are added here, in the kernel, so that
+//! none of their calls is missed.
+
+use aya_ebpf::{macros::map, maps::HashMap};
+use sockspan_ebpf::{Counter, Process};
+
+use crate::kernel::count;
+
+/// Set to 1 by the agent to be told of every process's exec and listen, not of traced ones only.
+#[unsafe(no_mangle)]
+pub static WATCH_ALL: u32 = 0;
+
+#[map]
+static PROCESSES: HashMap<u32, Process> = HashMap::with_max_entries(4096, 0);
+
+/// The traced process `tgid`; `None` where it is not traced: the way out for everyone else.
+#[inline(always)]
+pub fn process(tgid: u32) -> Option<*mut Process> {
+    PROCESSES.get_ptr_mut(tgid)
+}
+
+/// Adds `tgid` to the set.
+#[inline(always)]
+pub fn add(tgid: u32, process: &Process) {
+    if PROCESSES.insert(tgid, process, 0).is_err() {
+        count::one(Counter::ProcessesFull);
+    }
+}
+
+/// Whether the agent wants to hear of processes that are not traced.
+#[inline(always)]
+pub fn watch_all() -> bool {
+    // SAFETY: a static of this program, patched before it is loaded, never written by it.
+    unsafe { core::ptr::read_volatile(&raw const WATCH_ALL) != 0 }
+}

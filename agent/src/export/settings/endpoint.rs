@@ -1,0 +1,123 @@
+//! The endpoint's rules: default ports, `/v1/traces`, and gRPC targets without a scheme.
+
+use super::{Protocol, reader::Reader};
+use reqwest::Url;
+use std::fmt;
+
+/// A server's address, checked: http or https, with a host, without credentials.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Endpoint(Url);
+
+impl Endpoint {
+    /// The server that is meant where none is named.
+    ///
+    /// # Panics
+    /// Never: the text is a constant that the tests parse.
+    pub(super) fn default_of(protocol: Protocol) -> Self {
+        let text = match protocol {
+            Protocol::Grpc => "http://localhost:4317",
+            Protocol::HttpProtobuf => "http://localhost:4318/v1/traces",
+        };
+        Self(Url::parse(text).expect("a constant URL"))
+    }
+
+    /// The URL, query included.
+    pub(in crate::export) fn url(&self) -> &Url {
+        &self.0
+    }
+
+    /// The connection is encrypted.
+    pub fn secure(&self) -> bool {
+        self.0.scheme() == "https"
+    }
+
+    /// Host (an IPv6 address without its brackets) and port.
+    pub fn host_and_port(&self) -> (String, u16) {
+        let host = self.0.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        (host, self.0.port_or_known_default().unwrap_or_default())
+    }
+}
+
+impl fmt::Display for Endpoint {
+    /// Without the query, where some vendors want a key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut url = self.0.clone();
+        let hidden = if url.query().is_some() { "?[redacted]" } else { "" };
+        url.set_query(None);
+        write!(f, "{url}{hidden}")
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Endpoint({self})")
+    }
+}
+
+/// Reads the first of `names`, `[signal's own, general]`.
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    names: &[&'static str; 2],
+    protocol: Protocol,
+    insecure: bool,
+) -> Endpoint {
+    let Some((name, value)) = reader.text(names) else { return Endpoint::default_of(protocol) };
+    let parsed = match protocol {
+        Protocol::Grpc => grpc(&value, insecure),
+        Protocol::HttpProtobuf => http(&value, name == names[1]),
+    };
+    parsed.unwrap_or_else(|accepted| {
+        // Whatever holds an @ or a query may hold a secret.
+        let value = (!value.contains(['@', '?'])).then_some(value);
+        reader.problem(name, value, accepted);
+        Endpoint::default_of(protocol)
+    })
+}
+
+/// A gRPC target: a URL, or `host[:port]`, which is encrypted unless `insecure`.
+fn grpc(value: &str, insecure: bool) -> Result<Endpoint, &'static str> {
+    let accepted = "accepted are http://host:port, https://host:port and host:port";
+    let url = if value.contains("://") {
+        parse(value, accepted)?
+    } else {
+        let scheme = if insecure { "http" } else { "https" };
+        let url = parse(&format!("{scheme}://{value}"), accepted)?;
+        with_default_port(url, value, 4317)
+    };
+    if url.path() != "/" || url.query().is_some() {
+        return Err("a gRPC endpoint has no path; for http/protobuf set OTEL_EXPORTER_OTLP_PROTOCOL");
+    }
+    Ok(Endpoint(url))
+}
+
+/// A bare host gets OTLP's own port; a port that was written stays, be it 80 or 443.
+fn with_default_port(mut url: Url, value: &str, port: u16) -> Url {
+    let written = value.rsplit(']').next().is_some_and(|rest| rest.contains(':'));
+    if !written && url.set_port(Some(port)).is_err() {
+        tracing::debug!("an endpoint that can have no port");
+    }
+    url
+}
+
+/// A URL; the general one gets the signal's path appended, the signal's own is used as it is.
+fn http(value: &str, general: bool) -> Result<Endpoint, &'static str> {
+    let mut url =
+        parse(value, "a URL is accepted: http://host:port or https://host:port, with or without a path")?;
+    if general {
+        let path = format!("{}/v1/traces", url.path().trim_end_matches('/'));
+        url.set_path(&path);
+    }
+    Ok(Endpoint(url))
+}
+
+fn parse(value: &str, accepted: &'static str) -> Result<Url, &'static str> {
+    let mut url = Url::parse(value).map_err(|_| accepted)?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(accepted);
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("credentials do not belong in the URL; send them by OTEL_EXPORTER_OTLP_HEADERS");
+    }
+    url.set_fragment(None);
+    Ok(url)
+}

@@ -1,0 +1,197 @@
+use super::*;
+
+fn parse(variables: &[(&str, &str)]) -> Result<Settings, Problems> {
+    Settings::parse(|name| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned()))
+}
+
+fn otlp(variables: &[(&str, &str)]) -> Otlp {
+    match parse(variables).unwrap().target {
+        Target::Otlp(otlp) => *otlp,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn problem(variables: &[(&str, &str)]) -> String {
+    parse(variables).unwrap_err().to_string()
+}
+
+const HTTP: (&str, &str) = ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
+
+#[test]
+fn without_variables_the_defaults_hold() {
+    assert_eq!(parse(&[]).unwrap(), Settings::default());
+    assert_eq!(parse(&[("OTEL_TRACES_EXPORTER", " ")]).unwrap(), Settings::default());
+    assert_eq!(otlp(&[HTTP]).endpoint.to_string(), "http://localhost:4318/v1/traces");
+    assert_eq!(otlp(&[]).endpoint.host_and_port(), ("localhost".to_owned(), 4317));
+}
+
+#[test]
+fn the_signals_own_variable_wins_whole() {
+    let settings = otlp(&[
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a=1,b=2"),
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "c=3"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "1"),
+        ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "250"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+        ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "none"),
+    ]);
+    assert_eq!(settings.protocol, Protocol::HttpProtobuf);
+    assert_eq!(settings.headers.len(), 1);
+    assert_eq!(settings.timeout, Duration::from_millis(250));
+    assert_eq!(settings.compression, Compression::None);
+}
+
+#[test]
+fn http_endpoints_are_completed_only_if_general() {
+    let url = |name, value| otlp(&[HTTP, (name, value)]).endpoint.url().to_string();
+    let general = |value| url("OTEL_EXPORTER_OTLP_ENDPOINT", value);
+    assert_eq!(general("http://c:4318"), "http://c:4318/v1/traces");
+    assert_eq!(general("https://c/base/"), "https://c/base/v1/traces");
+    let own = |value| url("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", value);
+    assert_eq!(own("http://c:4318"), "http://c:4318/");
+    assert_eq!(own("http://c:4318/v1/other?x=1"), "http://c:4318/v1/other?x=1");
+}
+
+#[test]
+fn grpc_targets_may_lack_a_scheme() {
+    let url = |value, insecure| {
+        let insecure = ("OTEL_EXPORTER_OTLP_INSECURE", insecure);
+        otlp(&[("OTEL_EXPORTER_OTLP_ENDPOINT", value), insecure]).endpoint.url().to_string()
+    };
+    assert_eq!(url("http://c:4317", "false"), "http://c:4317/");
+    assert_eq!(url("https://c:4317", "true"), "https://c:4317/", "the scheme wins");
+    assert_eq!(url("c:4317", "false"), "https://c:4317/");
+    assert_eq!(url("c:4317", "TRUE"), "http://c:4317/");
+    assert_eq!(url("c", "true"), "http://c:4317/");
+    assert_eq!(url("c:80", "true"), "http://c/", "80 was written");
+    assert_eq!(url("[::1]", "true"), "http://[::1]:4317/");
+    let ipv6 = otlp(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://[::1]:9")]);
+    assert_eq!(ipv6.endpoint.host_and_port(), ("::1".to_owned(), 9));
+}
+
+#[test]
+fn headers_are_percent_decoded_and_never_printed() {
+    let variables = [("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Basic%20hunter2%3D%3D, x-a = b=c ,")];
+    let otlp = otlp(&variables);
+    let values: Vec<_> = otlp.headers.iter().map(|h| (h.name.as_str(), h.value.expose())).collect();
+    assert_eq!(values, [("authorization", "Basic hunter2=="), ("x-a", "b=c")]);
+    let settings = parse(&variables).unwrap();
+    let printed = format!("{settings:?} {settings:#?} {:?}", settings.describe());
+    assert!(!printed.contains("hunter2") && printed.contains("[redacted]"), "{printed}");
+}
+
+#[test]
+fn a_query_may_hold_a_key_and_is_not_printed() {
+    let otlp = otlp(&[HTTP, ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://c/v1?key=hunter2")]);
+    assert_eq!(otlp.endpoint.to_string(), "https://c/v1?[redacted]");
+    assert!(!format!("{otlp:?}").contains("hunter2"));
+}
+
+#[test]
+fn batches_fit_the_queue() {
+    let batch = parse(&[("OTEL_BSP_MAX_QUEUE_SIZE", "100"), ("OTEL_BSP_SCHEDULE_DELAY", "0")]).unwrap().batch;
+    assert_eq!((batch.max_queue_size, batch.max_export_batch_size), (100, 100));
+    assert_eq!(batch.schedule_delay, Duration::ZERO);
+    let none = parse(&[("OTEL_BSP_EXPORT_TIMEOUT", "0")]).unwrap();
+    assert_eq!(none.batch.export_timeout, Duration::MAX);
+    assert!(none.describe().contains(&("export_timeout", "none".to_owned())));
+}
+
+#[test]
+fn a_bad_value_is_named_with_what_is_accepted() {
+    let endpoint = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    let cases: [(&[(&str, &str)], &str); 15] = [
+        (
+            &[("OTEL_TRACES_EXPORTER", "zipkin")],
+            "OTEL_TRACES_EXPORTER=\"zipkin\": accepted are otlp, console, none",
+        ),
+        (
+            &[("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")],
+            "OTEL_EXPORTER_OTLP_PROTOCOL=\"http/json\": JSON is not supported; accepted are grpc, http/protobuf",
+        ),
+        (
+            &[("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "zstd")],
+            "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION=\"zstd\": accepted are gzip, none",
+        ),
+        (
+            &[("OTEL_EXPORTER_OTLP_INSECURE", "1")],
+            "OTEL_EXPORTER_OTLP_INSECURE=\"1\": accepted are true, false",
+        ),
+        (
+            &[("OTEL_EXPORTER_OTLP_TIMEOUT", "10s")],
+            "OTEL_EXPORTER_OTLP_TIMEOUT=\"10s\": a whole number of milliseconds is accepted, e.g. 10000",
+        ),
+        (
+            &[("OTEL_BSP_MAX_QUEUE_SIZE", "0")],
+            "OTEL_BSP_MAX_QUEUE_SIZE=\"0\": a whole number of at least 1 is accepted",
+        ),
+        (
+            &[("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4096")],
+            "OTEL_BSP_MAX_EXPORT_BATCH_SIZE=\"4096\": at most the queue's size (OTEL_BSP_MAX_QUEUE_SIZE), 2048",
+        ),
+        (
+            &[(endpoint, "ftp://c")],
+            "OTEL_EXPORTER_OTLP_ENDPOINT=\"ftp://c\": accepted are http://host:port, https://host:port and \
+             host:port",
+        ),
+        (
+            &[(endpoint, "http://c:4318/v1/traces")],
+            "OTEL_EXPORTER_OTLP_ENDPOINT=\"http://c:4318/v1/traces\": a gRPC endpoint has no path; for \
+             http/protobuf set OTEL_EXPORTER_OTLP_PROTOCOL",
+        ),
+        (
+            &[HTTP, (endpoint, "collector:4318")],
+            "OTEL_EXPORTER_OTLP_ENDPOINT=\"collector:4318\": a URL is accepted: http://host:port or \
+             https://host:port, with or without a path",
+        ),
+        (
+            &[(endpoint, "http://me:hunter2@c:4317")],
+            "OTEL_EXPORTER_OTLP_ENDPOINT: credentials do not belong in the URL; send them by \
+             OTEL_EXPORTER_OTLP_HEADERS",
+        ),
+        (
+            &[("OTEL_EXPORTER_OTLP_HEADERS", "a=1,hunter2")],
+            "OTEL_EXPORTER_OTLP_HEADERS: member 2 has no '='; accepted is name=value,name=value",
+        ),
+        (
+            &[("OTEL_EXPORTER_OTLP_HEADERS", "a=hunter2%0d%0a")],
+            "OTEL_EXPORTER_OTLP_HEADERS: the value of a holds characters that a header can't carry",
+        ),
+        (
+            &[("OTEL_EXPORTER_OTLP_HEADERS", "a-bin=hunter2")],
+            "OTEL_EXPORTER_OTLP_HEADERS: a-bin can't be set: gRPC keeps names that end in -bin or start with \
+             grpc-",
+        ),
+        (
+            &[("OTEL_EXPORTER_OTLP_CLIENT_KEY", "k.pem")],
+            "OTEL_EXPORTER_OTLP_CLIENT_KEY: needs OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE beside it",
+        ),
+    ];
+    for (variables, message) in cases {
+        let text = problem(variables);
+        assert_eq!(text, message);
+        assert!(!text.contains("hunter2"));
+    }
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let text = problem(&[("OTEL_BSP_SCHEDULE_DELAY", "-1"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "udp")]);
+    assert_eq!(text.lines().count(), 2, "{text}");
+}
+
+#[test]
+fn otlp_variables_do_not_matter_to_the_console() {
+    let settings = parse(&[("OTEL_TRACES_EXPORTER", "console"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "udp")]);
+    assert_eq!(settings.unwrap().target, Target::Console);
+}
+
+#[test]
+fn the_destination_is_told_so_that_it_can_be_left_out() {
+    let to = |variables: &[(&str, &str)]| crate::export::destination(&parse(variables).unwrap());
+    assert_eq!(to(&[]), [("localhost".to_owned(), 4317)]);
+    assert_eq!(to(&[HTTP, ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c")]), [("c".to_owned(), 443)]);
+    assert!(to(&[("OTEL_TRACES_EXPORTER", "console")]).is_empty());
+}

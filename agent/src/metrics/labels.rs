@@ -1,0 +1,149 @@
+//! The values that labels can take, as enums: a count is bumped by index, without a string or a lock.
+//!
+//! A value is added here in one line; tables, `/metrics` and OTLP follow.
+
+/// A label's closed set of values.
+pub trait Label: Copy + 'static {
+    /// Every value, in the order of [`Label::index`].
+    const ALL: &'static [Self];
+    /// The place in [`Label::ALL`].
+    fn index(self) -> usize;
+    /// The value as it is shown.
+    fn text(self) -> &'static str;
+}
+
+macro_rules! label {
+    ($(#[$doc:meta])* $name:ident { $($(#[$value_doc:meta])* $value:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name { $($(#[$value_doc])* $value,)+ }
+
+        impl Label for $name {
+            const ALL: &'static [Self] = &[$(Self::$value,)+];
+            fn index(self) -> usize {
+                self as usize
+            }
+            fn text(self) -> &'static str {
+                match self { $(Self::$value => $text,)+ }
+            }
+        }
+    };
+}
+
+label! {
+    /// What an event from the kernel tells of.
+    EventKind {
+        /// A socket call moved bytes.
+        Data = "data",
+        /// The peer's end of stream was read.
+        EndOfStream = "end_of_stream",
+        /// A connection was closed.
+        Closed = "closed",
+        /// A traced process made a child.
+        Fork = "fork",
+        /// A process replaced its program.
+        Exec = "exec",
+        /// A traced process ended.
+        Exit = "exit",
+        /// A process began to listen.
+        Listen = "listen",
+    }
+}
+
+label! {
+    /// Which end of an exchange the traced process was.
+    Side {
+        /// It answered.
+        Server = "server",
+        /// It asked.
+        Client = "client",
+    }
+}
+
+label! {
+    /// Why something that was seen did not become an exported span.
+    DropReason {
+        /// The kernel's ring buffer had no room for an event.
+        RingBufferFull = "ring_buffer_full",
+        /// More connections at once than `max-connections`.
+        ConnectionLimit = "connection_limit",
+        /// More processes at once than `max-processes`.
+        ProcessLimit = "process_limit",
+        /// Bytes of the stream were not seen, and the framing after them is not certain.
+        StreamGap = "stream_gap",
+        /// What was taken for HTTP turned out not to be.
+        NotHttp = "not_http",
+        /// The exchange did not end within `max-duration`.
+        Unfinished = "unfinished",
+        /// A path or user-agent rule leaves it out.
+        Excluded = "excluded",
+        /// The sampler said no.
+        Sampled = "sampled",
+        /// The export queue was full.
+        QueueFull = "queue_full",
+        /// The receiver refused the span (a partial success).
+        Rejected = "rejected",
+        /// The export failed for good, or the retries ran out.
+        ExportFailed = "export_failed",
+        /// The agent stopped before the span could be sent.
+        Shutdown = "shutdown",
+    }
+}
+
+label! {
+    /// On what a span's parent was known.
+    LinkEvidence {
+        /// Both ends of the connection were seen.
+        Wire = "wire",
+        /// A trace header in the message.
+        Header = "header",
+        /// The runtime's own task identity.
+        Task = "task",
+        /// The thread that served the outer exchange.
+        Thread = "thread",
+        /// The context that opened the connection.
+        Connect = "connect",
+        /// A request id that the application forwarded.
+        ForwardedId = "forwarded_id",
+        /// None: the span is a root.
+        None = "none",
+    }
+}
+
+label! {
+    /// How an export request ended.
+    RequestResult {
+        /// It was taken, in whole or in part.
+        Success = "success",
+        /// It failed; what can be repeated is.
+        Failure = "failure",
+        /// It was the repetition of one that failed.
+        Retry = "retry",
+    }
+}
+
+label! {
+    /// What became of a span that was handed to the exporter.
+    SpanResult {
+        /// The receiver took it.
+        Success = "success",
+        /// The receiver refused it.
+        Rejected = "rejected",
+        /// It could not be sent.
+        Failure = "failure",
+    }
+}
+
+label! {
+    /// How the agent treats a process.
+    ProcessState {
+        /// Its sockets are read.
+        Traced = "traced",
+        /// It matches no selection.
+        NotSelected = "not_selected",
+        /// It exports spans itself and is left alone.
+        Instrumented = "instrumented",
+        /// It matches, but could not be traced; `/status` says why.
+        Failed = "failed",
+    }
+}

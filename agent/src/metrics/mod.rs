@@ -1,0 +1,142 @@
+//! What the agent counts about itself.
+//!
+//! In: every stage bumps a [`Counter`] of [`Metrics`], one relaxed atomic addition. Out: one [`table`] that is
+//! rendered as Prometheus text ([`prometheus`]) and pushed by OTLP ([`otlp`]); both read the same atomics.
+//! What is a level and not a count is asked of [`Gauges`] when somebody looks.
+
+pub mod labels;
+pub mod otlp;
+pub mod process;
+pub mod prometheus;
+pub mod table;
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    labels::{DropReason, EventKind, Label, LinkEvidence, ProcessState, RequestResult, Side, SpanResult},
+    table::Source,
+};
+
+use std::{
+    marker::PhantomData,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+/// A count that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// One more.
+    pub fn inc(&self) {
+        self.add(1);
+    }
+    /// `n` more.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+    /// Takes over a total that is counted elsewhere (a BPF map); a smaller total changes nothing.
+    pub fn raise_to(&self, total: u64) {
+        self.0.fetch_max(total, Relaxed);
+    }
+    /// The count so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// One [`Counter`] for each value of a label.
+#[derive(Debug)]
+pub struct Family<L>(Box<[Counter]>, PhantomData<L>);
+
+impl<L: Label> Default for Family<L> {
+    fn default() -> Self {
+        Self(L::ALL.iter().map(|_| Counter::default()).collect(), PhantomData)
+    }
+}
+
+impl<L: Label> Family<L> {
+    /// One more of `label`.
+    pub fn inc(&self, label: L) {
+        self.add(label, 1);
+    }
+    /// `n` more of `label`.
+    pub fn add(&self, label: L, n: u64) {
+        if let Some(counter) = self.0.get(label.index()) {
+            counter.add(n);
+        }
+    }
+    /// Takes over a total that is counted elsewhere; a smaller total changes nothing.
+    pub fn raise_to(&self, label: L, total: u64) {
+        if let Some(counter) = self.0.get(label.index()) {
+            counter.raise_to(total);
+        }
+    }
+    /// The count so far.
+    pub fn get(&self, label: L) -> u64 {
+        self.0.get(label.index()).map_or(0, Counter::get)
+    }
+    /// Every value with its count.
+    pub fn each(&self) -> impl Iterator<Item = (L, u64)> + '_ {
+        L::ALL.iter().copied().zip(self.0.iter().map(Counter::get))
+    }
+    /// The sum over all values.
+    pub fn sum(&self) -> u64 {
+        self.0.iter().map(Counter::get).sum()
+    }
+}
+
+/// Everything that is counted. Shared by reference; nothing in it locks or allocates after its creation.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Events that arrived from the kernel.
+    pub events: Family<EventKind>,
+    /// Exchanges that ended, whatever became of them.
+    pub exchanges: Family<Side>,
+    /// Spans that were made.
+    pub spans: Family<Side>,
+    /// What was seen and not exported.
+    pub dropped: Family<DropReason>,
+    /// Spans by what their parent was known on.
+    pub links: Family<LinkEvidence>,
+    /// Socket calls whose bytes could not be proven to be the message's own; counted, not read.
+    pub unreadable: Counter,
+    /// Export requests by result.
+    pub export_requests: Family<RequestResult>,
+    /// Spans by what the export made of them.
+    pub export_spans: Family<SpanResult>,
+}
+
+/// What waits for export.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Queue {
+    /// Spans.
+    pub spans: u64,
+    /// Bytes they hold.
+    pub bytes: u64,
+}
+
+/// How full a BPF map is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapFill {
+    /// The map's name.
+    pub name: &'static str,
+    /// Entries in use.
+    pub entries: u64,
+    /// Entries it can hold.
+    pub capacity: u64,
+}
+
+/// Levels, read when somebody looks; the implementation may take its time but must not block on the pipeline.
+pub trait Gauges: Send + Sync + 'static {
+    /// What waits for export.
+    fn queue(&self) -> Queue;
+    /// The BPF maps and how full they are.
+    fn maps(&self) -> Vec<MapFill>;
+    /// The number of processes in `state`.
+    fn processes(&self, state: ProcessState) -> u64;
+    /// Called before a reading, for counts that live in the kernel ([`Counter::raise_to`]).
+    fn refresh(&self, metrics: &Metrics) {
+        let _ = metrics;
+    }
+}

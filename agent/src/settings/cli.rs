@@ -1,0 +1,188 @@
+//! The command line: verbs, and one flag for each setting.
+//!
+//! A flag's long name is the setting's name everywhere: `--ring-buffer`, `SOCKSPAN_RING_BUFFER`, `ring-buffer:`.
+//! Values are taken as text; [`super::layers`] parses them by the same rules as those of the other layers.
+
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::{ffi::OsString, path::PathBuf};
+
+/// The settings' prefix in the environment.
+pub(super) const PREFIX: &str = "SOCKSPAN_";
+
+/// What the agent is to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Subcommand)]
+pub enum Verb {
+    /// Trace the selected processes (the default)
+    #[default]
+    Run,
+    /// Check what the kernel and the privileges allow, with a cure for what is missing
+    Preflight {
+        /// Print the checks as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print all settings in effect and where each comes from
+    Config,
+    /// Write the kernel's events to a file instead of making spans of them
+    Record {
+        /// The file to write
+        file: PathBuf,
+    },
+    /// Make spans of the events in a file that `record` wrote
+    Replay {
+        /// The file to read
+        file: PathBuf,
+    },
+}
+
+/// sockspan: sockets in, spans out. Traces of HTTP services that nobody instrumented.
+#[derive(Debug, Parser)]
+#[command(name = "sockspan", version, disable_help_subcommand = true, after_help = AFTER)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+const AFTER: &str = "Where spans go is said by the standard OTEL_* variables, such as OTEL_EXPORTER_OTLP_ENDPOINT and \
+                     OTEL_TRACES_SAMPLER, or by `otel:` in the settings file.\n\n\
+                     Example: sudo OTEL_TRACES_EXPORTER=console sockspan --exe node --port 8080";
+
+/// One flag for each setting.
+#[derive(Debug, Args)]
+pub(super) struct Flags {
+    /// Read settings from this YAML file
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Trace these processes and what they start
+    #[arg(long, global = true, value_name = "PID,…", help_heading = "Selection")]
+    pid: Vec<String>,
+    /// Trace processes whose executable matches: by its path if the glob has a slash, else by its base name
+    #[arg(long, global = true, value_name = "GLOB,…", help_heading = "Selection")]
+    exe: Vec<String>,
+    /// Trace processes that listen on these ports
+    #[arg(long, global = true, value_name = "PORT,…", help_heading = "Selection")]
+    port: Vec<String>,
+    /// Trace every process but the agent
+    #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+          require_equals = true, help_heading = "Selection")]
+    all: Option<String>,
+    /// Leave out requests for these paths (globs); replaces the default list
+    #[arg(long, global = true, value_name = "GLOB,…", help_heading = "Selection")]
+    exclude_path: Vec<String>,
+    /// Leave out requests by these user agents (globs); replaces the default list
+    #[arg(long, global = true, value_name = "GLOB,…", help_heading = "Selection")]
+    exclude_user_agent: Vec<String>,
+
+    /// Type information of the running kernel (BTF), for kernels built without CONFIG_DEBUG_INFO_BTF
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Capture")]
+    btf: Option<String>,
+    /// How to read sockets: auto, sock or syscalls
+    #[arg(long, global = true, value_name = "WAY", help_heading = "Capture")]
+    probes: Option<String>,
+    /// Do without uprobes in the runtimes; some links between requests are then unknown
+    #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+          require_equals = true, help_heading = "Capture")]
+    no_uprobes: Option<String>,
+    /// The most bytes of a message's head that are read
+    #[arg(long, global = true, value_name = "SIZE", help_heading = "Capture")]
+    head_limit: Option<String>,
+    /// Memory between kernel and agent; rounded up to a power of two
+    #[arg(long, global = true, value_name = "SIZE", help_heading = "Capture")]
+    ring_buffer: Option<String>,
+    /// The most connections that are followed at a time
+    #[arg(long, global = true, value_name = "COUNT", help_heading = "Capture")]
+    max_connections: Option<String>,
+    /// The most processes that are traced at a time
+    #[arg(long, global = true, value_name = "COUNT", help_heading = "Capture")]
+    max_processes: Option<String>,
+    /// End an exchange that is not answered for so long
+    #[arg(long, global = true, value_name = "TIME", help_heading = "Capture")]
+    max_duration: Option<String>,
+    /// What the kernel programs say of themselves: off, error, warn, info, debug or trace
+    #[arg(long, global = true, value_name = "LEVEL", help_heading = "Capture")]
+    bpf_log: Option<String>,
+
+    /// Set span.evidence: on what a span's parent is known
+    #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+          require_equals = true, help_heading = "Spans")]
+    evidence: Option<String>,
+    /// Report query strings; they often hold secrets
+    #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+          require_equals = true, help_heading = "Spans")]
+    query_string: Option<String>,
+    /// Routes that name spans, such as /products/:id; the first that matches wins
+    #[arg(long, global = true, value_name = "ROUTE,…", help_heading = "Spans")]
+    route: Vec<String>,
+    /// Infer routes from paths where no --route matches, a bounded number for each service
+    #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+          require_equals = true, help_heading = "Spans")]
+    guess_routes: Option<String>,
+    /// service.name by executable, before all other rules
+    #[arg(long, global = true, value_name = "GLOB=NAME,…", help_heading = "Spans")]
+    service_name: Vec<String>,
+
+    /// Where /healthz, /readyz, /status and /metrics are served, or off
+    #[arg(long, global = true, value_name = "IP:PORT", help_heading = "Agent")]
+    admin_address: Option<String>,
+    /// Columns of the console exporter's waterfalls, or auto
+    #[arg(long, global = true, value_name = "COLUMNS", help_heading = "Agent")]
+    console_width: Option<String>,
+    /// Colours of the console exporter: auto, always or never
+    #[arg(long, global = true, value_name = "WHEN", help_heading = "Agent")]
+    console_color: Option<String>,
+    /// The agent's own log: off, error, warn, info, debug or trace
+    #[arg(long, global = true, value_name = "LEVEL", help_heading = "Agent")]
+    log: Option<String>,
+}
+
+/// The environment's name of a setting.
+pub(super) fn variable(name: &str) -> String {
+    format!("{PREFIX}{}", name.replace('-', "_").to_ascii_uppercase())
+}
+
+/// The identifier under which clap keeps a setting's flag.
+pub(super) fn id(name: &str) -> String {
+    name.replace('-', "_")
+}
+
+/// The names of all settings, as flags and the file have them, `config` left out.
+pub(super) fn names() -> Vec<String> {
+    let flags = Flags::augment_args(clap::Command::new("sockspan"));
+    let names = flags.get_arguments().filter_map(|arg| arg.get_long()).filter(|name| *name != "config");
+    names.map(str::to_owned).collect()
+}
+
+/// The parser; each flag's help names its default and its variable.
+pub(super) fn command() -> clap::Command {
+    let defaults = super::resolve::defaults();
+    Cli::command().mut_args(|arg| {
+        let Some(name) = arg.get_long().filter(|name| !matches!(*name, "help" | "version")) else {
+            return arg;
+        };
+        let default =
+            defaults.iter().find(|entry| entry.name == name).and_then(|entry| entry.value.in_help());
+        let default = default.map_or(String::new(), |value| format!(" [default: {value}]"));
+        let help =
+            format!("{}{default} [env: {}]", arg.get_help().cloned().unwrap_or_default(), variable(name));
+        arg.help(help)
+    })
+}
+
+/// A command line that sets nothing.
+pub(super) fn no_flags() -> ArgMatches {
+    Flags::augment_args(clap::Command::new("sockspan")).get_matches_from(["sockspan"])
+}
+
+/// Parses the command line, the program's name first.
+///
+/// # Errors
+/// What clap has to say; help and version are such errors too.
+pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Verb, ArgMatches), clap::Error> {
+    let matches = command().try_get_matches_from(args)?;
+    let cli = Cli::from_arg_matches(&matches)?;
+    let _ = cli.flags;
+    Ok((cli.verb.unwrap_or_default(), matches))
+}

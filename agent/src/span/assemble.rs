@@ -1,0 +1,135 @@
+//! A settled exchange into a span.
+//!
+//! In: [`Settled`] exchanges and the resource of their process. Out: [`Span`]s, or the reason why there is none.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use crate::{
+    exchange::{Exchange, Settled},
+    http::Version,
+    metrics::{DropReason, Label as _},
+    sampler::Sampler,
+};
+
+use super::{
+    Attribute, Resource, Span, SpanKind, Value,
+    clock::Clock,
+    conventions::{Conventions, Facts},
+    route::Router,
+};
+
+/// The attribute that says on what evidence the parent is known, if it is asked for.
+pub const EVIDENCE: &str = "sockspan.parent.evidence";
+/// Set where the request's head was cut, so that headers may have been missed.
+pub const TRUNCATED: &str = "sockspan.request.truncated";
+
+/// Everything a span takes besides its exchange.
+pub struct Assembler {
+    /// Monotonic time into wall time.
+    pub clock: Clock,
+    /// The choices the conventions leave open.
+    pub conventions: Conventions,
+    /// Routes.
+    pub router: Router,
+    /// Which traces are kept.
+    pub sampler: Sampler,
+    /// Say on what evidence a parent is known.
+    pub evidence: bool,
+}
+
+fn version(version: Version) -> &'static str {
+    match version {
+        Version::Http10 => "1.0",
+        Version::Http11 => "1.1",
+    }
+}
+
+/// The path of a request target: of an absolute one too, without the query.
+fn path(target: &[u8]) -> String {
+    let text = String::from_utf8_lossy(target);
+    let rest = match text.split_once("://") {
+        Some((scheme, rest)) if !scheme.contains('/') => rest.find('/').map_or("/", |at| &rest[at..]),
+        _ => &text,
+    };
+    rest.split(['?', '#']).next().unwrap_or_default().to_owned()
+}
+
+impl Assembler {
+    /// The span of an exchange.
+    ///
+    /// # Errors
+    /// Why there is none: a rule leaves it out, its trace is not sampled, or its request was never read.
+    pub fn span(&mut self, settled: &Settled, resource: &Arc<Resource>) -> Result<Span, DropReason> {
+        let exchange = &settled.exchange;
+        if exchange.identity.is_excluded() {
+            return Err(DropReason::Excluded);
+        }
+        if !self.sampler.samples(settled.trace.id, settled.trace.sampled) {
+            return Err(DropReason::Sampled);
+        }
+        let Some(request) = exchange.request.as_ref() else { return Err(DropReason::StreamGap) };
+        let route = self.router.route(&resource.service_name, &path(&request.target));
+        let described = self.conventions.describe(&facts(exchange, route.as_deref())?);
+        let mut attributes = described.attributes;
+        if request.truncated {
+            attributes.push(Attribute { key: TRUNCATED.into(), value: Value::Bool(true) });
+        }
+        if let (true, Some(parent)) = (self.evidence, &settled.parent) {
+            attributes.push(Attribute::str(EVIDENCE, parent.evidence.text()));
+        }
+        let (start_ns, end_ns) = self.clock.interval(exchange.identity.started.get(), exchange.ended);
+        Ok(Span {
+            trace_id: settled.trace.id,
+            span_id: exchange.identity.span_id,
+            parent_span_id: settled.parent.as_ref().map(|p| p.span_id),
+            parent_is_remote: settled.parent.as_ref().is_some_and(|p| p.remote),
+            trace_state: settled.trace.state.clone(),
+            parent_sampled: settled.trace.sampled,
+            kind: exchange.identity.kind,
+            name: described.name,
+            start_ns,
+            end_ns,
+            status: described.status,
+            attributes,
+            resource: resource.clone(),
+        })
+    }
+}
+
+fn facts<'a>(exchange: &'a Exchange, route: Option<&'a str>) -> Result<Facts<'a>, DropReason> {
+    let request = exchange.request.as_ref().ok_or(DropReason::StreamGap)?;
+    let exact = |body: Option<crate::http::Body>| body.filter(|b| b.exact).and_then(|b| b.size);
+    let (peer, local): (Option<SocketAddr>, Option<SocketAddr>) =
+        (exchange.endpoints.peer, exchange.endpoints.local);
+    Ok(Facts {
+        kind: exchange.identity.kind,
+        method: &request.method,
+        target: &request.target,
+        host: request.host.as_deref(),
+        scheme: "http",
+        version: Some(version(request.version)),
+        status: exchange.status,
+        request_size: exact(exchange.request_body),
+        response_size: exact(exchange.response_body),
+        peer,
+        local,
+        user_agent: request.user_agent.as_deref().filter(|_| exchange.identity.kind == SpanKind::Server),
+        error: exchange.error,
+        route,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::path;
+
+    #[test]
+    fn the_path_of_any_form_of_target() {
+        assert_eq!(path(b"/a/b?c=d"), "/a/b");
+        assert_eq!(path(b"http://host:80/a?b"), "/a");
+        assert_eq!(path(b"http://host"), "/");
+        assert_eq!(path(b"/r?u=http://x/y"), "/r");
+        assert_eq!(path(b"*"), "*");
+        assert_eq!(path(b"\xff\xfe"), "\u{fffd}\u{fffd}");
+    }
+}

@@ -1,0 +1,27 @@
+//! What the kernel side counted.
+
+use aya::{
+    Ebpf,
+    maps::{MapData, PerCpuArray},
+};
+use sockspan_ebpf::Counter;
+
+use super::Error;
+
+/// The counters, one set a CPU in the kernel, summed here.
+pub struct Counters {
+    map: PerCpuArray<MapData, u64>,
+}
+
+impl Counters {
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
+        let map = ebpf.take_map("COUNTERS").ok_or(Error::NoMap("COUNTERS"))?;
+        let map = PerCpuArray::try_from(map).map_err(|e| Error::Map("COUNTERS", Box::new(e)))?;
+        Ok(Self { map })
+    }
+
+    /// A counter's value since the programs were loaded; 0 if it cannot be read.
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.map.get(&(counter as u32), 0).map_or(0, |values| values.iter().sum())
+    }
+}

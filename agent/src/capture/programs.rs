@@ -1,0 +1,149 @@
+//! Loading and attaching the programs: what the kernel is told before, and what became of each probe.
+
+use aya::{
+    Ebpf, EbpfLoader,
+    programs::{ProgramError, RawTracePoint, TracePoint, UProbe},
+};
+use serde::Serialize;
+use sockspan_ebpf::Offsets;
+
+use super::{Error, Mode, Options, btf::Btf, offsets, pod::Plain};
+
+/// The programs, as the kernel takes them; empty in a build without them.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sockspan-ebpf"));
+
+/// System calls that can move bytes on a socket, by their tracepoints' names.
+const CALLS: [&str; 14] = [
+    "read",
+    "readv",
+    "preadv2",
+    "recvfrom",
+    "recvmsg",
+    "recvmmsg",
+    "write",
+    "writev",
+    "pwritev2",
+    "sendto",
+    "sendmsg",
+    "sendmmsg",
+    "sendfile64",
+    "splice",
+];
+
+const LIFECYCLE: [&str; 4] =
+    ["sched_process_fork", "sched_process_exec", "sched_process_exit", "inet_sock_set_state"];
+
+const SOCKET: [&str; 2] = ["sock_send_length", "sock_recv_length"];
+
+/// The programs that uprobes run.
+pub const UPROBES: [&str; 4] = ["uv_save_first", "uv_save_second", "uv_resume", "uv_clear"];
+
+/// What became of a probe.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verdict {
+    /// The tracepoint or function.
+    pub probe: String,
+    /// Whether it is attached.
+    pub attached: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+}
+
+fn offsets_of(options: &Options) -> Result<Offsets, Error> {
+    let path = &options.btf;
+    let bytes = std::fs::read(path).map_err(|source| Error::NoBtf { path: path.clone(), source })?;
+    let btf = Btf::parse(&bytes).map_err(|source| Error::Btf { path: path.clone(), source })?;
+    offsets::resolve(&btf).map_err(|source| Error::Btf { path: path.clone(), source })
+}
+
+/// Loads the object with the running kernel's offsets and the settings' bounds, and loads (does not attach) the
+/// programs of `mode`.
+pub fn load(options: &Options, mode: Mode) -> Result<Ebpf, Error> {
+    if OBJECT.is_empty() {
+        return Err(Error::NoObject);
+    }
+    let offsets = Plain(offsets_of(options)?);
+    let watch = u32::from(options.watch_all);
+    let mut ebpf = EbpfLoader::new()
+        .override_global("OFFSETS", &offsets, true)
+        .override_global("WATCH_ALL", &watch, true)
+        .override_global("HEAD_LIMIT", &options.head_limit, true)
+        .override_global("AYA_LOG_LEVEL", &options.log_level, false)
+        .map_max_entries("EVENTS", options.ring_bytes)
+        .map_max_entries("CONNECTIONS", options.connections)
+        .map_max_entries("PROCESSES", options.processes)
+        .load(OBJECT)
+        .map_err(|source| Error::Load(Box::new(source)))?;
+    let raw = |name: &'static str| move |error| Error::program(name, error);
+    for name in LIFECYCLE.into_iter().chain(SOCKET.into_iter().filter(|_| mode == Mode::Sock)) {
+        let program: &mut RawTracePoint =
+            ebpf.program_mut(name).ok_or(Error::NoProgram(name))?.try_into().map_err(raw(name))?;
+        program.load().map_err(raw(name))?;
+    }
+    if mode == Mode::Syscalls {
+        for name in ["syscall_enter", "syscall_enter_recvfrom", "syscall_exit"] {
+            let program: &mut TracePoint =
+                ebpf.program_mut(name).ok_or(Error::NoProgram(name))?.try_into().map_err(raw(name))?;
+            program.load().map_err(raw(name))?;
+        }
+    }
+    if options.uprobes {
+        for name in UPROBES {
+            let program: &mut UProbe =
+                ebpf.program_mut(name).ok_or(Error::NoProgram(name))?.try_into().map_err(raw(name))?;
+            program.load().map_err(raw(name))?;
+        }
+    }
+    Ok(ebpf)
+}
+
+fn raw_program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut RawTracePoint, Error> {
+    let program = ebpf.program_mut(name).ok_or(Error::NoProgram(name))?;
+    program.try_into().map_err(|error| Error::program(name, error))
+}
+
+/// Attaches what `load` loaded. Every probe but a single system call's is needed: without it the agent would
+/// tell half the truth.
+pub fn attach(ebpf: &mut Ebpf, mode: Mode) -> Result<Vec<Verdict>, Error> {
+    let mut verdicts = Vec::new();
+    let mut note = |probe: String, outcome: Result<(), ProgramError>| {
+        let cause = outcome.err().map(|error| super::chain(&error));
+        verdicts.push(Verdict { probe, attached: cause.is_none(), cause });
+    };
+    for name in LIFECYCLE.into_iter().chain(SOCKET.into_iter().filter(|_| mode == Mode::Sock)) {
+        let program = raw_program(ebpf, name)?;
+        program.attach(name).map_err(|error| Error::program(name, error))?;
+        note(format!("raw_tracepoint:{name}"), Ok(()));
+    }
+    if mode == Mode::Syscalls {
+        // Exits first: an enter without its exit would leave an entry behind.
+        for prefix in ["sys_exit_", "sys_enter_"] {
+            for call in CALLS {
+                let program = match (prefix, call) {
+                    ("sys_exit_", _) => "syscall_exit",
+                    (_, "recvfrom") => "syscall_enter_recvfrom",
+                    _ => "syscall_enter",
+                };
+                let tracepoint: &mut TracePoint = ebpf
+                    .program_mut(program)
+                    .ok_or(Error::NoProgram(program))?
+                    .try_into()
+                    .map_err(|error| Error::program(program, error))?;
+                let name = format!("{prefix}{call}");
+                let outcome = tracepoint.attach("syscalls", &name).map(|_| ());
+                note(format!("tracepoint:syscalls:{name}"), outcome);
+            }
+        }
+        if let Some(failed) = verdicts.iter().find(|v| !v.attached && !optional(&v.probe)) {
+            let cause = failed.cause.clone().unwrap_or_default();
+            return Err(Error::Attach { probe: failed.probe.clone(), cause });
+        }
+    }
+    Ok(verdicts)
+}
+
+/// Calls that no runtime needs for HTTP; some kernels are built without them.
+fn optional(probe: &str) -> bool {
+    ["preadv2", "pwritev2", "recvmmsg", "sendmmsg", "splice", "sendfile64"].iter().any(|c| probe.ends_with(c))
+}

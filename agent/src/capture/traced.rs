@@ -1,0 +1,104 @@
+//! The set of traced processes, as the kernel has it, and the hooks in each of them.
+
+use std::{collections::HashMap as Table, num::NonZeroU32};
+
+use aya::{
+    Ebpf,
+    maps::{HashMap, MapData},
+    programs::{
+        UProbe,
+        uprobe::{UProbeLink, UProbeScope},
+    },
+};
+use sockspan_ebpf::{Policy, Process, process_flag};
+
+use super::{Error, hooks::Hook, pod::Plain};
+
+/// Whom the kernel side traces.
+pub struct Traced {
+    /// Keeps every program and its attachment alive.
+    ebpf: Ebpf,
+    map: HashMap<MapData, u32, Plain<Process>>,
+    links: Table<u32, Vec<UProbeLink>>,
+    uprobes: bool,
+}
+
+impl Traced {
+    pub(super) fn take(mut ebpf: Ebpf, uprobes: bool) -> Result<Self, Error> {
+        let map = ebpf.take_map("PROCESSES").ok_or(Error::NoMap("PROCESSES"))?;
+        let map = HashMap::try_from(map).map_err(|e| Error::Map("PROCESSES", Box::new(e)))?;
+        Ok(Self { ebpf, map, links: Table::new(), uprobes })
+    }
+
+    /// How many instructions the verifier followed for each program; what makes loading take time.
+    pub fn verified(&self) -> Vec<(String, u32)> {
+        let count = |(name, program): (&str, &aya::programs::Program)| {
+            let instructions = program.info().ok()?.verified_instruction_count()?;
+            Some((name.to_string(), instructions))
+        };
+        self.ebpf.programs().filter_map(count).collect()
+    }
+
+    /// Whether hooks are allowed at all.
+    pub fn has_uprobes(&self) -> bool {
+        self.uprobes
+    }
+
+    /// Attaches a process's hooks, all or none; call it before [`Traced::add`] so that no event comes first.
+    ///
+    /// # Errors
+    /// What the kernel said of the first hook that failed.
+    pub fn hook(&mut self, tgid: u32, hooks: &[Hook]) -> Result<(), Error> {
+        self.unhook(tgid);
+        let Some(pid) = NonZeroU32::new(tgid) else { return Ok(()) };
+        let mut links = Vec::with_capacity(hooks.len());
+        for hook in hooks {
+            let attach = |error| Error::program(hook.program, error);
+            let program: &mut UProbe = self
+                .ebpf
+                .program_mut(hook.program)
+                .ok_or(Error::NoProgram(hook.program))?
+                .try_into()
+                .map_err(attach)?;
+            let id = program.attach(hook.offset, &hook.file, UProbeScope::OneProcess(pid)).map_err(attach)?;
+            links.push(program.take_link(id).map_err(attach)?);
+        }
+        self.links.insert(tgid, links);
+        Ok(())
+    }
+
+    /// Detaches a process's hooks.
+    pub fn unhook(&mut self, tgid: u32) {
+        self.links.remove(&tgid);
+    }
+
+    /// Traces a process under a policy from now on.
+    ///
+    /// # Errors
+    /// The kernel's map is full or gone.
+    pub fn add(&mut self, tgid: u32, policy: Policy) -> Result<(), Error> {
+        let process = Process { policy: policy as u32, flags: 0 };
+        self.map.insert(tgid, Plain(process), 0).map_err(|e| Error::Map("PROCESSES", Box::new(e)))
+    }
+
+    /// Leaves a process alone, hooks included.
+    pub fn remove(&mut self, tgid: u32) {
+        self.unhook(tgid);
+        let _ = self.map.remove(&tgid);
+    }
+
+    /// Whether the kernel side found that threads are no evidence in a process.
+    pub fn is_multiplexed(&self, tgid: u32) -> bool {
+        self.map.get(&tgid, 0).is_ok_and(|Plain(p)| p.flags & process_flag::MULTIPLEXED != 0)
+    }
+
+    /// How many processes are traced.
+    pub fn len(&self) -> usize {
+        self.map.keys().filter(Result::is_ok).count()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

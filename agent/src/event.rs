@@ -1,0 +1,195 @@
+//! Raw batches into events: parsed without copying the captured bytes, and put into the order of time.
+//!
+//! In: batches of `crate::capture` (or a recording). Out: [`Event`]s, oldest first.
+
+use std::{cmp::Reverse, collections::BinaryHeap};
+
+use bytes::{Buf as _, Bytes};
+use sockspan_ebpf::{DATA_BYTES, Data, EventKind, Lifecycle};
+
+use crate::http::Nanos;
+
+/// Something the kernel side told.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Bytes moved, or a connection's turn; `head` and `tail` are the captured bytes.
+    Socket {
+        /// What kind.
+        kind: EventKind,
+        /// The connection and the call.
+        data: Box<Data>,
+        /// The first bytes.
+        head: Bytes,
+        /// The last bytes.
+        tail: Bytes,
+    },
+    /// A process's turn.
+    Process {
+        /// What kind.
+        kind: EventKind,
+        /// Whose.
+        turn: Lifecycle,
+    },
+}
+
+impl Event {
+    /// When it happened, nanoseconds of CLOCK_MONOTONIC.
+    pub fn at(&self) -> Nanos {
+        match self {
+            Self::Socket { data, .. } => data.at,
+            Self::Process { turn, .. } => turn.at,
+        }
+    }
+
+    /// Parses one event; `None` if it is not one of this version's.
+    pub fn parse(mut bytes: Bytes) -> Option<Self> {
+        let kind = EventKind::from_byte(*bytes.first()?)?;
+        if matches!(kind, EventKind::Fork | EventKind::Exec | EventKind::Exit | EventKind::Listen) {
+            let turn = bytemuck::try_pod_read_unaligned(bytes.get(..size_of::<Lifecycle>())?).ok()?;
+            return Some(Self::Process { kind, turn });
+        }
+        let data: Data = bytemuck::try_pod_read_unaligned(bytes.get(..DATA_BYTES)?).ok()?;
+        bytes.advance(DATA_BYTES);
+        let (head, tail) = (usize::from(data.head), usize::from(data.tail));
+        if bytes.len() < head + tail || head + tail > data.length as usize {
+            return None;
+        }
+        let head = bytes.split_to(head);
+        Some(Self::Socket { kind, data: Box::new(data), head, tail: bytes.split_to(tail) })
+    }
+}
+
+/// The events of a batch; the flag says whether the whole batch could be parsed.
+pub fn events(mut batch: Bytes) -> (Vec<Event>, bool) {
+    let mut events = Vec::new();
+    while batch.len() >= 4 {
+        let length = batch.get_u32_ne() as usize;
+        if length > batch.len() {
+            return (events, false);
+        }
+        match Event::parse(batch.split_to(length)) {
+            Some(event) => events.push(event),
+            None => return (events, false),
+        }
+    }
+    let whole = batch.is_empty();
+    (events, whole)
+}
+
+/// How long an event waits for older ones from other processors. They are written microseconds apart; a
+/// program that is held up between reading the clock and writing takes longer.
+const WINDOW: Nanos = 5_000_000;
+
+struct Waiting {
+    at: Nanos,
+    serial: u64,
+    event: Event,
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.serial) == (other.at, other.serial)
+    }
+}
+impl Eq for Waiting {}
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Waiting {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.serial).cmp(&(other.at, other.serial))
+    }
+}
+
+/// Puts events into the order of time. Events of one moment keep the order they came in.
+#[derive(Default)]
+pub struct Order {
+    heap: BinaryHeap<Reverse<Waiting>>,
+    serial: u64,
+    newest: Nanos,
+}
+
+impl Order {
+    /// Takes an event in.
+    pub fn push(&mut self, event: Event) {
+        let at = event.at();
+        self.newest = self.newest.max(at);
+        self.serial += 1;
+        self.heap.push(Reverse(Waiting { at, serial: self.serial, event }));
+    }
+
+    /// Time has come this far, whether events say so or not.
+    pub fn tick(&mut self, now: Nanos) {
+        self.newest = self.newest.max(now);
+    }
+
+    /// The next event that no older one can precede any more.
+    pub fn pop(&mut self) -> Option<Event> {
+        let ready = self.heap.peek().is_some_and(|w| w.0.at.saturating_add(WINDOW) <= self.newest);
+        if ready { self.heap.pop().map(|w| w.0.event) } else { None }
+    }
+
+    /// The next event, older ones to come or not: for the end of a stream.
+    pub fn drain(&mut self) -> Option<Event> {
+        self.heap.pop().map(|w| w.0.event)
+    }
+
+    /// Events that wait.
+    pub fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.heap.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exec(at: Nanos, tgid: u32) -> Bytes {
+        let turn =
+            Lifecycle { kind: EventKind::Exec as u8, reserved: [0; 3], tgid, other: 0, reserved2: 0, at };
+        let mut batch = (size_of::<Lifecycle>() as u32).to_ne_bytes().to_vec();
+        batch.extend(bytemuck::bytes_of(&turn));
+        batch.into()
+    }
+
+    #[test]
+    fn events_come_out_by_time_and_wait_for_stragglers() {
+        let mut order = Order::default();
+        for (at, tgid) in [(10_000_000, 2), (9_000_000, 1), (16_000_000, 3)] {
+            events(exec(at, tgid)).0.into_iter().for_each(|e| order.push(e));
+        }
+        let popped: Vec<_> = std::iter::from_fn(|| order.pop()).map(|e| e.at()).collect();
+        assert_eq!(popped, [9_000_000, 10_000_000]);
+        assert!(order.pop().is_none());
+        order.tick(30_000_000);
+        assert_eq!(order.pop().map(|e| e.at()), Some(16_000_000));
+    }
+
+    #[test]
+    fn a_batch_cut_anywhere_gives_what_is_whole_and_never_panics() {
+        let mut batch = exec(1, 1).to_vec();
+        batch.extend(exec(2, 2));
+        for end in 0..batch.len() {
+            let (found, whole) = events(Bytes::copy_from_slice(&batch[..end]));
+            assert!(found.len() <= 2);
+            assert_eq!(whole, end == 0 || end == batch.len() / 2, "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn lengths_that_contradict_each_other_are_refused() {
+        let mut data: Data = bytemuck::Zeroable::zeroed();
+        data.kind = EventKind::Data as u8;
+        data.head = 10;
+        let mut bytes = bytemuck::bytes_of(&data).to_vec();
+        bytes.extend([0; 10]);
+        assert!(Event::parse(bytes.into()).is_none(), "more captured than moved");
+    }
+}

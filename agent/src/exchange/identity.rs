@@ -1,0 +1,210 @@
+//! Who an exchange is in its trace: its span id, its parent, and by way of its parents its trace.
+//!
+//! An identity outlives its exchange as long as a child holds it, so a late child still finds its trace.
+
+use std::{
+    cell::{Cell, RefCell},
+    hash::Hasher as _,
+    rc::Rc,
+};
+
+use siphasher::sip128::{Hasher128 as _, SipHasher24};
+
+use crate::{
+    connection::Wire,
+    http::Nanos,
+    metrics::LinkEvidence,
+    propagation::Context,
+    span::{SpanId, SpanKind, TraceId},
+};
+
+/// Parents followed upwards at most; a chain this long is no trace.
+const MAX_DEPTH: usize = 256;
+
+/// The version of the rule by which a client's span id follows from the wire. Part of what is hashed: agents of
+/// different rules must not seem to agree.
+const WIRE_VERSION: u8 = 1;
+
+/// Where ids come from: random once an agent, or given for a replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seed(pub [u8; 16]);
+
+fn hash(key: &[u8; 16], parts: &[&[u8]]) -> [u8; 16] {
+    let mut hasher = SipHasher24::new_with_key(key);
+    parts.iter().for_each(|part| hasher.write(part));
+    hasher.finish128().as_bytes()
+}
+
+fn span_id(bytes: [u8; 16]) -> SpanId {
+    let [a, b, c, d, e, f, g, h, ..] = bytes;
+    let id = [a, b, c, d, e, f, g, h];
+    // All zero is no id.
+    SpanId(if id == [0; 8] { [1; 8] } else { id })
+}
+
+impl Seed {
+    fn trace(&self, connection: u64, n: u64) -> TraceId {
+        let id = hash(&self.0, &[b"trace", &connection.to_be_bytes(), &n.to_be_bytes()]);
+        TraceId(if id == [0; 16] { [1; 16] } else { id })
+    }
+
+    fn span(&self, connection: u64, n: u64) -> SpanId {
+        span_id(hash(&self.0, &[b"span", &connection.to_be_bytes(), &n.to_be_bytes()]))
+    }
+}
+
+/// The id of the client's span of a request: whoever sees either end of the wire can derive it.
+pub fn client_span(wire: Wire) -> SpanId {
+    span_id(hash(&[0; 16], &[b"sockspan wire", &[WIRE_VERSION], &wire.bytes()]))
+}
+
+/// A parent and how it is known.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// The parent.
+    pub parent: Rc<Identity>,
+    /// On what evidence.
+    pub evidence: LinkEvidence,
+}
+
+/// An exchange's place among others.
+#[derive(Debug)]
+pub struct Identity {
+    /// Its span's id.
+    pub span_id: SpanId,
+    /// Server or client.
+    pub kind: SpanKind,
+    /// The process.
+    pub tgid: u32,
+    /// When it began; corrected where the other end of the wire saw it earlier.
+    pub started: Cell<Nanos>,
+    /// When its response was complete.
+    pub ended: Cell<Option<Nanos>>,
+    /// How both ends can name it.
+    pub wire: Option<Wire>,
+    /// Its parent on this node.
+    pub link: RefCell<Option<Link>>,
+    /// What its own headers said.
+    pub context: RefCell<Option<Context>>,
+    /// It never becomes a span: left out by a rule (and all below it with it).
+    pub excluded: Cell<bool>,
+    /// It never becomes a span: lost. What is below it belongs to its parent.
+    pub lost: Cell<bool>,
+    /// How many exchanges name it as their parent.
+    pub children: Cell<u32>,
+    own_trace: TraceId,
+}
+
+/// A trace as one of its spans sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// The trace's id.
+    pub id: TraceId,
+    /// W3C tracestate that came with it.
+    pub state: String,
+    /// The sampling decision that came with it.
+    pub sampled: Option<bool>,
+}
+
+/// What a span's parent is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parent {
+    /// Its span id.
+    pub span_id: SpanId,
+    /// It was named by a header and is not one of ours.
+    pub remote: bool,
+    /// How it is known.
+    pub evidence: LinkEvidence,
+}
+
+impl Identity {
+    /// A new exchange: the `n`th of a connection.
+    pub fn new(seed: &Seed, connection: u64, n: u64, kind: SpanKind, tgid: u32, wire: Option<Wire>) -> Self {
+        let span_id = match (kind, wire) {
+            (SpanKind::Client, Some(wire)) => client_span(wire),
+            _ => seed.span(connection, n),
+        };
+        Self {
+            span_id,
+            kind,
+            tgid,
+            started: Cell::new(0),
+            ended: Cell::new(None),
+            wire,
+            link: RefCell::new(None),
+            context: RefCell::new(None),
+            excluded: Cell::new(false),
+            lost: Cell::new(false),
+            children: Cell::new(0),
+            own_trace: seed.trace(connection, n),
+        }
+    }
+
+    /// From here up to the root, parents by link only.
+    fn ancestry(self: &Rc<Self>) -> impl Iterator<Item = Rc<Self>> {
+        let up = |i: &Rc<Self>| i.link.borrow().as_ref().map(|link| link.parent.clone());
+        std::iter::successors(Some(self.clone()), up).take(MAX_DEPTH)
+    }
+
+    fn root(self: &Rc<Self>) -> Rc<Self> {
+        self.ancestry().last().unwrap_or_else(|| self.clone())
+    }
+
+    /// The trace it belongs to, as far as is known now.
+    pub fn trace(self: &Rc<Self>) -> Trace {
+        let root = self.root();
+        let context = root.context.borrow();
+        match context.as_ref() {
+            Some(c) => Trace { id: c.trace_id, state: c.state.clone(), sampled: c.sampled },
+            None => Trace { id: root.own_trace, state: String::new(), sampled: None },
+        }
+    }
+
+    /// Its parent: the nearest ancestor that becomes a span, else what its header names.
+    pub fn parent(self: &Rc<Self>) -> Option<Parent> {
+        let evidence = self.link.borrow().as_ref().map(|link| link.evidence);
+        if let (Some(evidence), Some(parent)) = (evidence, self.ancestry().skip(1).find(|i| !i.lost.get())) {
+            return Some(Parent { span_id: parent.span_id, remote: false, evidence });
+        }
+        let root = self.root();
+        let context = root.context.borrow();
+        let remote = |c: &Context| Parent { span_id: c.parent, remote: true, evidence: LinkEvidence::Header };
+        context.as_ref().map(remote)
+    }
+
+    /// Whether a rule left it out, or something above it.
+    pub fn is_excluded(self: &Rc<Self>) -> bool {
+        self.ancestry().any(|i| i.excluded.get())
+    }
+
+    /// Whether its trace may still change: the other end of the root's wire has not been heard of, and the root
+    /// is not over.
+    pub fn is_unsettled(self: &Rc<Self>) -> bool {
+        let root = self.root();
+        let waits = root.kind == SpanKind::Server && root.wire.is_some() && root.context.borrow().is_none();
+        waits && root.ended.get().is_none()
+    }
+
+    /// Whether it was open at `at`: after its response it causes nothing.
+    pub fn was_open(&self, at: Nanos) -> bool {
+        self.ended.get().is_none_or(|ended| at <= ended)
+    }
+
+    /// Whether `other` is this exchange or above it.
+    pub fn descends_from(self: &Rc<Self>, other: &Rc<Self>) -> bool {
+        self.ancestry().any(|i| Rc::ptr_eq(&i, other))
+    }
+}
+
+impl Drop for Identity {
+    /// Takes a chain of parents apart one by one instead of by recursion.
+    fn drop(&mut self) {
+        let mut next = self.link.take();
+        while let Some(link) = next {
+            next = match Rc::try_unwrap(link.parent) {
+                Ok(parent) => parent.link.take(),
+                Err(_) => None,
+            };
+        }
+    }
+}

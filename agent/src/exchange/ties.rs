@@ -1,0 +1,195 @@
+//! What ties exchanges to each other until it is used: the kernel side's ids, the two ends of a wire, the trace
+//! headers that a process received. All bounded by time.
+
+use std::{
+    collections::{HashMap, VecDeque, hash_map::Entry},
+    hash::Hash,
+    rc::Rc,
+};
+
+use crate::{
+    connection::Wire,
+    http::Nanos,
+    span::{SpanId, TraceId},
+};
+
+use super::Identity;
+
+/// A table whose entries go after a time, and the oldest first when it is full.
+struct Fading<K, V> {
+    table: HashMap<K, (V, Nanos)>,
+    order: VecDeque<(Nanos, K)>,
+    most: usize,
+}
+
+impl<K: Copy + Eq + Hash, V> Fading<K, V> {
+    fn new(most: usize) -> Self {
+        Self { table: HashMap::new(), order: VecDeque::new(), most }
+    }
+
+    fn insert(&mut self, key: K, value: V, now: Nanos) {
+        self.table.insert(key, (value, now));
+        self.order.push_back((now, key));
+        while self.table.len() > self.most || self.order.len() > 2 * self.most {
+            self.pop();
+        }
+    }
+
+    fn pop(&mut self) {
+        let Some((at, key)) = self.order.pop_front() else { return };
+        // The entry may have been replaced since: then it has a later turn.
+        if let Entry::Occupied(entry) = self.table.entry(key)
+            && entry.get().1 == at
+        {
+            entry.remove();
+        }
+    }
+
+    fn get(&self, key: &K) -> Option<&V> {
+        self.table.get(key).map(|(value, _)| value)
+    }
+
+    fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        self.table.get_mut(key).map(|(value, _)| value)
+    }
+
+    fn fade(&mut self, before: Nanos) {
+        while self.order.front().is_some_and(|(at, _)| *at < before) {
+            self.pop();
+        }
+    }
+}
+
+/// What an id of the kernel side's stands for.
+#[derive(Clone, Debug)]
+enum Bound {
+    One(Rc<Identity>),
+    /// Several exchanges share it: no evidence.
+    Several,
+}
+
+/// One request's two ends.
+#[derive(Clone, Debug, Default)]
+struct Ends {
+    client: Option<Rc<Identity>>,
+    server: Option<Rc<Identity>>,
+}
+
+/// A trace context that a process received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Received {
+    tgid: u32,
+    trace: TraceId,
+    /// The parent it named; `None` where only the trace is compared.
+    parent: Option<SpanId>,
+}
+
+/// The ties.
+pub struct Ties {
+    kernel: Fading<u64, Bound>,
+    wires: Fading<Wire, Ends>,
+    received: Fading<Received, Vec<Rc<Identity>>>,
+}
+
+/// Entries of each table at most.
+const MOST: usize = 65_536;
+/// Servers of one process and trace that are told apart.
+const MOST_RECEIVED: usize = 16;
+/// The two ends of one request are seen within this time of each other, the longest blocking send included.
+const WIRE_AGE: Nanos = 120_000_000_000;
+/// No exchange is a parent for longer.
+const KERNEL_AGE: Nanos = 3_600_000_000_000;
+
+impl Default for Ties {
+    fn default() -> Self {
+        Self { kernel: Fading::new(MOST), wires: Fading::new(MOST), received: Fading::new(MOST) }
+    }
+}
+
+impl Ties {
+    /// The kernel side called this exchange `id`; `shared`: and others too.
+    pub fn bind(&mut self, id: u64, identity: &Rc<Identity>, shared: bool, now: Nanos) {
+        if id == 0 {
+            return;
+        }
+        let bound = match self.kernel.get(&id) {
+            None if !shared => Bound::One(identity.clone()),
+            Some(Bound::One(same)) if Rc::ptr_eq(same, identity) => Bound::One(identity.clone()),
+            _ => Bound::Several,
+        };
+        self.kernel.insert(id, bound, now);
+    }
+
+    /// The exchange the kernel side called `id`, if it is one alone.
+    pub fn bound(&self, id: u64) -> Option<Rc<Identity>> {
+        match self.kernel.get(&id) {
+            Some(Bound::One(identity)) => Some(identity.clone()),
+            _ => None,
+        }
+    }
+
+    /// The client's end of a request was seen. Returns the server's, if that was too.
+    pub fn client(&mut self, wire: Wire, identity: &Rc<Identity>, now: Nanos) -> Option<Rc<Identity>> {
+        self.ends(wire, now, |ends| {
+            ends.client = Some(identity.clone());
+            ends.server.clone()
+        })
+    }
+
+    /// The server's end of a request was seen. Returns the client's, if that was too.
+    pub fn server(&mut self, wire: Wire, identity: &Rc<Identity>, now: Nanos) -> Option<Rc<Identity>> {
+        self.ends(wire, now, |ends| {
+            ends.server = Some(identity.clone());
+            ends.client.clone()
+        })
+    }
+
+    /// Changes a request's ends.
+    fn ends<T>(&mut self, wire: Wire, now: Nanos, change: impl FnOnce(&mut Ends) -> T) -> T {
+        // A name comes round again after exactly 4 GiB on one connection: by then its ends have faded.
+        self.wires.fade(now.saturating_sub(WIRE_AGE));
+        if let Some(ends) = self.wires.get_mut(&wire) {
+            return change(ends);
+        }
+        let mut ends = Ends::default();
+        let result = change(&mut ends);
+        self.wires.insert(wire, ends, now);
+        result
+    }
+
+    /// A server of process `tgid` received a trace context.
+    pub fn receive(&mut self, identity: &Rc<Identity>, now: Nanos) {
+        let context = identity.context.borrow();
+        let Some(context) = context.as_ref() else { return };
+        for parent in [Some(context.parent), None] {
+            let key = Received { tgid: identity.tgid, trace: context.trace_id, parent };
+            match self.received.get_mut(&key) {
+                Some(servers) => {
+                    servers.retain(|s| s.ended.get().is_none());
+                    if servers.len() < MOST_RECEIVED {
+                        servers.push(identity.clone());
+                    }
+                }
+                None => self.received.insert(key, vec![identity.clone()], now),
+            }
+        }
+    }
+
+    /// The open server of process `tgid` whose trace context an outgoing request carries on: the one that received
+    /// exactly this context, else the only one of this trace.
+    pub fn forwarder(&self, tgid: u32, trace: TraceId, parent: SpanId, at: Nanos) -> Option<Rc<Identity>> {
+        [Some(parent), None].into_iter().find_map(|parent| {
+            let servers = self.received.get(&Received { tgid, trace, parent })?;
+            let mut open = servers.iter().filter(|s| s.was_open(at));
+            let first = open.next()?;
+            open.next().is_none().then(|| first.clone())
+        })
+    }
+
+    /// Lets go of what is too old to tie anything.
+    pub fn tick(&mut self, now: Nanos) {
+        self.wires.fade(now.saturating_sub(WIRE_AGE));
+        self.kernel.fade(now.saturating_sub(KERNEL_AGE));
+        self.received.fade(now.saturating_sub(KERNEL_AGE));
+    }
+}

@@ -1,0 +1,67 @@
+//! The command `sockspan`.
+
+use std::{io::IsTerminal as _, process::ExitCode};
+
+use sockspan::{
+    preflight::{self, System},
+    run,
+    settings::{Error, Invocation, Level, Settings, Verb},
+};
+use tracing_subscriber::filter::LevelFilter;
+
+fn main() -> ExitCode {
+    let invocation = match Invocation::of_process() {
+        Ok(invocation) => invocation,
+        Err(Error::Usage(usage)) => usage.exit(),
+        Err(error) => return failure(&error.into()),
+    };
+    log(&invocation.settings);
+    for warning in &invocation.settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    match act(&invocation) {
+        Ok(code) => code,
+        Err(error) => failure(&error),
+    }
+}
+
+fn act(Invocation { verb, settings }: &Invocation) -> anyhow::Result<ExitCode> {
+    match verb {
+        Verb::Run => run::run(settings, None)?,
+        Verb::Record { file } => run::run(settings, Some(file))?,
+        Verb::Replay { file } => run::replay(settings, file)?,
+        Verb::Config => print!("{}", settings.to_yaml()),
+        Verb::Preflight { json } => return preflight(settings, *json),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn preflight(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
+    let options = preflight::Options { probes: settings.probes, uprobes: settings.uprobes, mount: true };
+    let report = preflight::run(&System::running(), options);
+    if json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print!("{report}");
+    }
+    Ok(if report.fatal().next().is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn failure(error: &anyhow::Error) -> ExitCode {
+    eprintln!("sockspan: {error:#}");
+    ExitCode::FAILURE
+}
+
+/// The log goes to stderr: stdout is the console exporter's.
+fn log(settings: &Settings) {
+    let level = match settings.log {
+        Level::Off => LevelFilter::OFF,
+        Level::Error => LevelFilter::ERROR,
+        Level::Warn => LevelFilter::WARN,
+        Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Trace => LevelFilter::TRACE,
+    };
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(colour).init();
+}

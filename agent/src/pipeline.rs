@@ -1,0 +1,255 @@
+//! Where the stages are joined: inputs into spans, one step at a time, without I/O and without a clock.
+//!
+//! In: [`Input`]s, from the kernel or from a recording. Out: [`Yield`].
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use sockspan_ebpf::{EventKind, Lifecycle, flag};
+
+use crate::{
+    connection::{Connections, Output, Wish},
+    event::{Event, Order, events},
+    exchange::{Exchanges, Excluded, Loss, Seed, Settled},
+    http::{Limits, LossReason, Nanos},
+    metrics::{DropReason, EventKind as EventLabel, LinkEvidence, Metrics, Side},
+    record::Input,
+    span::{Attribute, Resource, Span, SpanKind, assemble::Assembler, clock::Clock},
+};
+
+/// Exchanges that are looked after at a time, for each connection that may be.
+const EXCHANGES_PER_CONNECTION: usize = 4;
+/// The resource of a process that ended is kept so long for its last spans.
+const GRACE: Nanos = 30_000_000_000;
+/// Idle connections are looked for this often.
+const TIDY: Nanos = 1_000_000_000;
+
+/// What the pipeline is made with.
+pub struct Options {
+    /// What ids are made from.
+    pub seed: Seed,
+    /// Longest head that is read whole, in bytes.
+    pub head_bytes: usize,
+    /// Connections followed at a time.
+    pub connections: usize,
+    /// An exchange that is open for longer is given up, a connection that is silent for longer forgotten.
+    pub max_duration: Duration,
+    /// Decides what is left out.
+    pub excluded: Excluded,
+    /// Exchanges into spans.
+    pub assembler: Assembler,
+}
+
+/// What came of the inputs so far.
+#[derive(Default)]
+pub struct Yield {
+    /// Finished spans.
+    pub spans: Vec<Span>,
+    /// What the kernel side may leave out.
+    pub wishes: Vec<Wish>,
+    /// Turns in the lives of processes.
+    pub turns: Vec<(EventKind, Lifecycle)>,
+}
+
+/// All stages between the kernel and the export.
+pub struct Pipeline {
+    order: Order,
+    connections: Connections,
+    exchanges: Exchanges,
+    assembler: Assembler,
+    resources: HashMap<u32, Arc<Resource>>,
+    leaving: Vec<(Nanos, u32)>,
+    metrics: Arc<Metrics>,
+    max_duration: Nanos,
+    now: Nanos,
+    tidied: Nanos,
+    output: Output,
+    settled: Vec<Settled>,
+}
+
+fn side(kind: SpanKind) -> Side {
+    match kind {
+        SpanKind::Server => Side::Server,
+        SpanKind::Client => Side::Client,
+    }
+}
+
+fn event_label(kind: EventKind) -> EventLabel {
+    match kind {
+        EventKind::Data => EventLabel::Data,
+        EventKind::EndOfStream => EventLabel::EndOfStream,
+        EventKind::Closed => EventLabel::Closed,
+        EventKind::Fork => EventLabel::Fork,
+        EventKind::Exec => EventLabel::Exec,
+        EventKind::Exit => EventLabel::Exit,
+        EventKind::Listen => EventLabel::Listen,
+    }
+}
+
+fn drop_reason(reason: LossReason) -> DropReason {
+    match reason {
+        LossReason::NotHttp | LossReason::Malformed | LossReason::Switched => DropReason::NotHttp,
+        LossReason::ResponseMissing | LossReason::Closed => DropReason::Unfinished,
+        LossReason::TooManyPending => DropReason::ConnectionLimit,
+        _ => DropReason::StreamGap,
+    }
+}
+
+impl Pipeline {
+    /// A pipeline that counts into `metrics`.
+    pub fn new(options: Options, metrics: Arc<Metrics>) -> Self {
+        let limits = Limits { head_bytes: options.head_bytes, ..Limits::default() };
+        let exchanges = options.connections.saturating_mul(EXCHANGES_PER_CONNECTION);
+        Self {
+            order: Order::default(),
+            connections: Connections::new(limits, options.connections),
+            exchanges: Exchanges::new(options.seed, exchanges, options.excluded),
+            assembler: options.assembler,
+            resources: HashMap::new(),
+            leaving: Vec::new(),
+            metrics,
+            max_duration: u64::try_from(options.max_duration.as_nanos()).unwrap_or(u64::MAX),
+            now: 0,
+            tidied: 0,
+            output: Output::default(),
+            settled: Vec::new(),
+        }
+    }
+
+    /// Connections and exchanges that are held now.
+    pub fn held(&self) -> (usize, usize) {
+        (self.connections.len(), self.exchanges.len())
+    }
+
+    /// Takes an input in.
+    pub fn take(&mut self, input: Input, out: &mut Yield) {
+        match input {
+            Input::Batch(batch) => {
+                let (events, whole) = events(batch);
+                if !whole {
+                    self.metrics.dropped.inc(DropReason::StreamGap);
+                }
+                events.into_iter().for_each(|event| self.order.push(event));
+            }
+            Input::Process { tgid, resource } => {
+                self.leaving.retain(|(_, leaving)| *leaving != tgid);
+                self.resources.insert(tgid, Arc::new(resource));
+            }
+            Input::Clock { monotonic, wall } => {
+                self.assembler.clock.observe(monotonic, wall);
+                self.order.tick(monotonic);
+                self.now = self.now.max(monotonic);
+            }
+        }
+        self.run(out);
+    }
+
+    fn run(&mut self, out: &mut Yield) {
+        while let Some(event) = self.order.pop() {
+            self.event(event, out);
+        }
+        self.exchanges.settle(self.now, &mut self.settled);
+        self.yield_spans(out);
+        if self.now.saturating_sub(self.tidied) >= TIDY {
+            self.tidied = self.now;
+            self.tidy(out);
+        }
+    }
+
+    /// Ends the stream: everything that is over becomes a span, everything else is counted as lost.
+    pub fn finish(&mut self, out: &mut Yield) {
+        while let Some(event) = self.order.drain() {
+            self.event(event, out);
+        }
+        let open = self.exchanges.finish(&mut self.settled);
+        self.metrics.dropped.add(DropReason::Shutdown, open as u64);
+        self.yield_spans(out);
+    }
+
+    fn event(&mut self, event: Event, out: &mut Yield) {
+        self.now = self.now.max(event.at());
+        match event {
+            Event::Socket { kind, data, head, tail } => {
+                self.metrics.events.inc(event_label(kind));
+                if data.flags & flag::UNREADABLE != 0 {
+                    self.metrics.unreadable.inc();
+                }
+                self.connections.take(kind, &data, head, tail, &mut self.output);
+                self.pass_on(out);
+            }
+            Event::Process { kind, turn } => {
+                self.metrics.events.inc(event_label(kind));
+                self.turn(kind, turn);
+                out.turns.push((kind, turn));
+            }
+        }
+    }
+
+    fn pass_on(&mut self, out: &mut Yield) {
+        self.exchanges.take(&mut self.output);
+        out.wishes.append(&mut self.output.wishes);
+    }
+
+    fn turn(&mut self, kind: EventKind, turn: Lifecycle) {
+        match kind {
+            // Until more is known of it, a child is what its parent is.
+            EventKind::Fork => {
+                if let Some(parent) = self.resources.get(&turn.other).cloned() {
+                    self.resources.entry(turn.tgid).or_insert(parent);
+                }
+            }
+            EventKind::Exit => self.leaving.push((turn.at.saturating_add(GRACE), turn.tgid)),
+            _ => {}
+        }
+    }
+
+    fn tidy(&mut self, out: &mut Yield) {
+        self.connections.tick(self.now, self.max_duration, &mut self.output);
+        self.pass_on(out);
+        self.exchanges.expire(self.now.saturating_sub(self.max_duration));
+        let now = self.now;
+        let resources = &mut self.resources;
+        self.leaving.retain(|(due, tgid)| {
+            let stays = *due > now;
+            if !stays {
+                resources.remove(tgid);
+            }
+            stays
+        });
+    }
+
+    fn yield_spans(&mut self, out: &mut Yield) {
+        for Loss { kind, reason } in self.exchanges.losses.drain(..) {
+            self.metrics.exchanges.inc(side(kind));
+            self.metrics.dropped.inc(drop_reason(reason));
+        }
+        for settled in self.settled.drain(..) {
+            let identity = &settled.exchange.identity;
+            self.metrics.exchanges.inc(side(identity.kind));
+            let resource = self.resources.get(&identity.tgid).cloned();
+            let resource = resource.unwrap_or_else(|| Arc::new(unknown(identity.tgid)));
+            match self.assembler.span(&settled, &resource) {
+                Ok(span) => {
+                    self.metrics.spans.inc(side(span.kind));
+                    let evidence = settled.parent.as_ref().map_or(LinkEvidence::None, |p| p.evidence);
+                    self.metrics.links.inc(evidence);
+                    out.spans.push(span);
+                }
+                Err(reason) => self.metrics.dropped.inc(reason),
+            }
+        }
+    }
+}
+
+/// What is said of a process that ended before anything could be read of it.
+fn unknown(tgid: u32) -> Resource {
+    let name = "unknown_service";
+    let attributes =
+        vec![Attribute::int("process.pid", i64::from(tgid)), Attribute::str("service.name", name)];
+    Resource { service_name: name.into(), attributes }
+}
+
+/// A clock that starts from the machine's own.
+pub fn clock() -> Clock {
+    let (monotonic, wall) = crate::span::clock::sample();
+    Clock::new(monotonic, wall)
+}

@@ -1,0 +1,60 @@
+//! Settings into the parts of the agent.
+
+use anyhow::Context as _;
+
+use crate::{
+    exchange::{Excluded, Seed},
+    pipeline,
+    sampler::Sampler,
+    settings::{Color, Level, Settings},
+    span::{assemble::Assembler, conventions::Conventions, route::Router},
+};
+
+/// What ids are made from: random, so that no two agents and no two runs make the same.
+pub fn seed() -> anyhow::Result<Seed> {
+    let mut bytes = [0; 16];
+    let got = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .context("the kernel gave no random bytes")?;
+    anyhow::ensure!(got == bytes.len(), "the kernel gave too few random bytes");
+    Ok(Seed(bytes))
+}
+
+/// The pipeline's options.
+pub fn pipeline(settings: &Settings, seed: Seed) -> anyhow::Result<pipeline::Options> {
+    let mut conventions = Conventions::default().with_query(settings.query_string);
+    if let Some(methods) = settings.otel("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS") {
+        conventions = conventions.with_known_methods(&methods);
+    }
+    let assembler = Assembler {
+        clock: pipeline::clock(),
+        conventions,
+        router: Router::new(settings.routes.clone(), settings.guess_routes),
+        sampler: Sampler::parse(|name| settings.otel(name))?,
+        evidence: settings.evidence,
+    };
+    Ok(pipeline::Options {
+        seed,
+        head_bytes: settings.head_limit as usize,
+        connections: settings.max_connections as usize,
+        max_duration: settings.max_duration,
+        excluded: excluded(settings),
+        assembler,
+    })
+}
+
+fn excluded(settings: &Settings) -> Excluded {
+    let rules = settings.exclude.clone();
+    Box::new(move |request| rules.rule(&request.target, request.user_agent.as_deref()).is_some())
+}
+
+/// The programs' own level of diagnostics, as their loader counts it.
+pub fn bpf_level(level: Level) -> u8 {
+    match level {
+        Level::Off => 0,
+        Level::Error => 1,
+        Level::Warn => 2,
+        Level::Info => 3,
+        Level::Debug => 4,
+        Level::Trace => 5,
+    }
+}

@@ -1,0 +1,130 @@
+//! The levels and the kernel's counts, read when somebody looks.
+
+use std::sync::{
+    Arc, PoisonError,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use serde_json::{Map, Value};
+use sockspan_ebpf::Counter;
+
+use crate::{
+    capture::Counters,
+    census::Entries,
+    export::Counts,
+    metrics::{self, DropReason, MapFill, Metrics, ProcessState, Queue, RequestResult, SpanResult},
+    settings::Settings,
+};
+
+/// Where the levels are.
+pub struct Gauges {
+    counters: Counters,
+    entries: Entries,
+    counts: Arc<Counts>,
+    connections: AtomicU64,
+    exchanges: AtomicU64,
+    max_connections: u64,
+    max_processes: u64,
+}
+
+impl Gauges {
+    /// The levels of an agent with these parts.
+    pub fn new(counters: Counters, entries: Entries, counts: Arc<Counts>, settings: &Settings) -> Arc<Self> {
+        Arc::new(Self {
+            counters,
+            entries,
+            counts,
+            connections: AtomicU64::new(0),
+            exchanges: AtomicU64::new(0),
+            max_connections: u64::from(settings.max_connections),
+            max_processes: u64::from(settings.max_processes),
+        })
+    }
+
+    /// The pipeline holds so many connections and exchanges.
+    pub fn hold(&self, (connections, exchanges): (usize, usize)) {
+        self.connections.store(connections as u64, Relaxed);
+        self.exchanges.store(exchanges as u64, Relaxed);
+    }
+
+    /// What the kernel side counted, by name.
+    pub fn kernel(&self) -> Value {
+        let counts = Counter::ALL.iter().filter(|c| **c != Counter::NextId);
+        let named = counts.map(|c| (snake(&format!("{c:?}")), self.counters.get(*c).into()));
+        Value::Object(named.collect::<Map<_, _>>())
+    }
+
+    /// Connections and exchanges that the pipeline holds.
+    pub fn held(&self) -> (u64, u64) {
+        (self.connections.load(Relaxed), self.exchanges.load(Relaxed))
+    }
+
+    fn count(&self, is: impl Fn(bool) -> bool) -> u64 {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.values().filter(|e| is(e.traced)).count() as u64
+    }
+}
+
+fn snake(name: &str) -> String {
+    let mut out = String::with_capacity(name.len() + 4);
+    for (i, c) in name.chars().enumerate() {
+        if c.is_ascii_uppercase() && i > 0 {
+            out.push('_');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
+}
+
+impl metrics::Gauges for Gauges {
+    fn queue(&self) -> Queue {
+        let counts = &self.counts;
+        Queue { spans: counts.queue_spans.load(Relaxed), bytes: counts.queue_bytes.load(Relaxed) }
+    }
+
+    fn maps(&self) -> Vec<MapFill> {
+        vec![
+            MapFill { name: "connections", entries: self.held().0, capacity: self.max_connections },
+            MapFill { name: "processes", entries: self.count(|traced| traced), capacity: self.max_processes },
+        ]
+    }
+
+    fn processes(&self, state: ProcessState) -> u64 {
+        match state {
+            ProcessState::Traced => self.count(|traced| traced),
+            ProcessState::NotSelected => self.count(|traced| !traced),
+            ProcessState::Instrumented | ProcessState::Failed => 0,
+        }
+    }
+
+    fn refresh(&self, metrics: &Metrics) {
+        let kernel = |counter| self.counters.get(counter);
+        let export = |count: &AtomicU64| count.load(Relaxed);
+        let c = &self.counts;
+        for (reason, total) in [
+            (DropReason::RingBufferFull, kernel(Counter::RingFull)),
+            (DropReason::ConnectionLimit, kernel(Counter::ConnectionsFull)),
+            (DropReason::ProcessLimit, kernel(Counter::ProcessesFull)),
+            (DropReason::QueueFull, export(&c.dropped_queue_full)),
+            (DropReason::Rejected, export(&c.dropped_rejected)),
+            (DropReason::ExportFailed, export(&c.dropped_permanent)),
+            (DropReason::Shutdown, export(&c.dropped_shutdown)),
+        ] {
+            metrics.dropped.raise_to(reason, total);
+        }
+        metrics.export_requests.raise_to(RequestResult::Success, export(&c.requests_ok));
+        metrics.export_requests.raise_to(RequestResult::Failure, export(&c.requests_failed));
+        metrics.export_requests.raise_to(RequestResult::Retry, export(&c.retries));
+        metrics.export_spans.raise_to(SpanResult::Success, export(&c.exported));
+        metrics.export_spans.raise_to(SpanResult::Rejected, export(&c.dropped_rejected));
+        metrics.export_spans.raise_to(SpanResult::Failure, export(&c.dropped_permanent));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn counters_are_named_as_prometheus_would() {
+        assert_eq!(super::snake("ForeignRegisters"), "foreign_registers");
+    }
+}

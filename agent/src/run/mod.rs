@@ -1,0 +1,189 @@
+//! The agent at work: threads and tasks around the pure stages.
+//!
+//! One thread drains the ring buffer and does nothing else, one runs the pipeline, one keeps the census; the
+//! export and the admin port are tasks. Everything flows one way, through bounded channels:
+//! ring buffer -> drain -> pipeline -> export, and turns of processes -> census -> pipeline.
+
+mod assemble;
+mod gauges;
+mod replay;
+mod signals;
+mod status;
+mod threads;
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+
+use crate::{
+    admin::{Admin, Answers, Ready},
+    capture::{self, Capture, Mode},
+    census::{Census, Rules},
+    export::{self, Counts, Exporter},
+    metrics::{Metrics, Source, otlp},
+    preflight::{self, System, Way},
+    process::{Procfs, parse_attributes, selection::Selection},
+    record::{Input, Writer},
+    settings::Settings,
+};
+
+pub use replay::{replay, spans};
+use threads::{Sink, Work};
+
+/// The longest that the export may take after a signal to stop.
+const GOODBYE: Duration = Duration::from_secs(10);
+/// Batches between the ring buffer's reader and the pipeline; when they are used up the ring buffer fills, and
+/// says how much it lost.
+const BATCHES: usize = 16;
+
+/// Traces the selected processes until a signal says stop; spans go to the exporter, or events to `record`.
+///
+/// # Errors
+/// What keeps the agent from its work, with the cure.
+pub fn run(settings: &Settings, record: Option<&Path>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("sockspan-io")
+        .enable_all()
+        .build()
+        .context("cannot start the I/O threads")?;
+    runtime.block_on(agent(settings, record))
+}
+
+async fn agent(settings: &Settings, record: Option<&Path>) -> anyhow::Result<()> {
+    let signals = signals::Signals::listen()?;
+    let lookup = |name: &str| settings.otel(name);
+    let export_settings = export::Settings::parse(lookup)?;
+    let seed = assemble::seed()?;
+    let pipeline_options = assemble::pipeline(settings, seed)?;
+    let selection = selection(settings)?;
+    let way = check(settings)?;
+    let metrics = Arc::new(Metrics::default());
+    let counts = Arc::new(Counts::default());
+    // Everything that can fail for a setting's sake comes before the kernel is touched.
+    let admin = match settings.admin_address {
+        Some(address) => Some(Admin::bind(address).await?),
+        None => None,
+    };
+    let sink = match record {
+        Some(path) => Sink::File(Writer::create(path, seed.0)?),
+        None => Sink::Export(Arc::new(exporter(settings, &export_settings, &counts)?)),
+    };
+    let capture = start_capture(settings, way)?;
+    let Capture { verdicts, ring, counters, feedback, traced } = capture;
+    let census = Census::new(rules(settings, selection)?, traced).context("cannot read /proc")?;
+
+    let ready = Ready::default();
+    let gauges = gauges::Gauges::new(counters, census.entries(), counts, settings);
+    let source = Source { metrics: metrics.clone(), gauges: gauges.clone() };
+    let status = status::source(settings, way, verdicts, census.entries(), gauges.clone());
+    let push: Option<otlp::Push> = None;
+    if let Some(admin) = admin {
+        tracing::info!("admin port at http://{}", admin.address());
+        let answers = Answers { ready: ready.clone(), status: Arc::new(status), metrics: source };
+        tokio::spawn(admin.serve(answers));
+    }
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let (inputs, work) = mpsc::sync_channel(BATCHES);
+    let (turns, turned) = mpsc::channel();
+    let exporter = sink.exporter();
+    let mut threads = vec![
+        threads::drain(ring, inputs.clone(), stop.clone())?,
+        threads::work(Work { options: pipeline_options, metrics, gauges, sink, feedback }, work, turns)?,
+    ];
+    threads.push(threads::census(census, inputs, turned, ready, stop.clone())?);
+    signals.wait().await;
+    tracing::info!("stopping");
+    stop.store(true, Relaxed);
+    let failed = tokio::task::spawn_blocking(move || threads::join(threads)).await.unwrap_or(true);
+    if let Some(exporter) = exporter
+        && let Err(unsent) = exporter.shutdown(GOODBYE).await
+    {
+        tracing::error!("{unsent}; is the receiver at the OTLP endpoint up?");
+    }
+    if let Some(push) = push
+        && let Err(error) = push.shutdown().await
+    {
+        tracing::warn!("the agent's own last metrics were not delivered: {error}");
+    }
+    if failed {
+        bail!("a thread of the agent ended before its time; the log says why");
+    }
+    Ok(())
+}
+
+fn exporter(
+    settings: &Settings,
+    export: &export::Settings,
+    counts: &Arc<Counts>,
+) -> Result<Exporter, export::Error> {
+    let export = export.clone();
+
+    Exporter::start(&export, counts.clone())
+}
+
+/// Checks what the kernel and the privileges allow.
+fn check(settings: &Settings) -> anyhow::Result<Mode> {
+    let options = preflight::Options { probes: settings.probes, uprobes: settings.uprobes, mount: true };
+    let report = preflight::run(&System::running(), options);
+    let fatal: Vec<String> = report.fatal().map(ToString::to_string).collect();
+    if !fatal.is_empty() {
+        bail!("this machine does not let the agent work:\n{}", fatal.join("\n"));
+    }
+    match preflight::probes(&report).way {
+        Some(Way::Sock) => Ok(Mode::Sock),
+        Some(Way::Syscalls) => Ok(Mode::Syscalls),
+        None => bail!("no way to read sockets: {}", report.probes.why),
+    }
+}
+
+fn start_capture(settings: &Settings, mode: Mode) -> anyhow::Result<Capture> {
+    let options = capture::Options {
+        btf: "/sys/kernel/btf/vmlinux".into(),
+        head_limit: settings.head_limit,
+        ring_bytes: settings.ring_buffer,
+        connections: settings.max_connections,
+        processes: settings.max_processes,
+        watch_all: !settings.selection.exes.is_empty()
+            || !settings.selection.ports.is_empty()
+            || settings.selection.all,
+        uprobes: settings.uprobes,
+        log_level: assemble::bpf_level(settings.bpf_log),
+    };
+    Ok(Capture::start(&options, mode)?)
+}
+
+fn selection(settings: &Settings) -> anyhow::Result<Selection> {
+    let chosen = &settings.selection;
+    let procfs = Procfs::new("/proc").context("cannot read /proc")?;
+    for pid in &chosen.pids {
+        if procfs.identity(*pid).is_err() {
+            bail!(
+                "--pid {pid}: there is no such process (it has ended, or has another id in the host's PID \
+                 namespace); `--exe GLOB` or `--port PORT` finds processes whenever they start"
+            );
+        }
+    }
+    let exes: Vec<String> = chosen.exes.iter().map(|glob| glob.text().to_owned()).collect();
+    Ok(Selection::new(std::process::id(), &chosen.pids, &exes, &chosen.ports, chosen.all)?)
+}
+
+fn rules(settings: &Settings, selection: Selection) -> anyhow::Result<Rules> {
+    let list = settings.otel("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
+    let attributes = parse_attributes(&list).context("OTEL_RESOURCE_ATTRIBUTES")?;
+    let names = settings.service_names.clone();
+    let named = move |path: &Path| names.iter().find(|r| r.exe.matches(path)).map(|r| r.name.clone());
+    Ok(Rules { selection, service_name: Box::new(named), attributes })
+}
+
+/// What flows to the pipeline's thread.
+pub type Inputs = mpsc::SyncSender<Input>;

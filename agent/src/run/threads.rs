@@ -1,0 +1,203 @@
+//! The agent's threads.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc::{Receiver, RecvTimeoutError, Sender},
+    },
+    thread::{Builder, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use sockspan_ebpf::{EventKind, Lifecycle};
+
+use crate::{
+    admin::Ready,
+    capture::{Feedback, Ring},
+    census::{Arrival, Census},
+    connection::Wish,
+    export::Exporter,
+    metrics::Metrics,
+    pipeline::{Options, Pipeline, Yield},
+    record::{Input, Writer},
+    span::clock,
+};
+
+use super::{Inputs, gauges::Gauges};
+
+/// While events come, they are drained this often; the kernel side wakes the reader sooner when much waits.
+const BUSY: Duration = Duration::from_millis(20);
+/// While none come. A new process wakes the reader at once.
+const IDLE: Duration = Duration::from_millis(100);
+/// How often all processes are looked at, in case a turn was missed.
+const RESCAN: Duration = Duration::from_secs(5);
+/// How often the census asks what the kernel side found.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// A turn in a process's life.
+pub type Turn = (EventKind, Lifecycle);
+
+/// Where the pipeline's output goes.
+pub enum Sink {
+    /// Spans, to the exporter.
+    Export(Arc<Exporter>),
+    /// Inputs, to a file.
+    File(Writer),
+}
+
+impl Sink {
+    /// The exporter, if there is one.
+    pub fn exporter(&self) -> Option<Arc<Exporter>> {
+        match self {
+            Self::Export(exporter) => Some(exporter.clone()),
+            Self::File(_) => None,
+        }
+    }
+}
+
+/// What the pipeline's thread needs.
+pub struct Work {
+    /// The pipeline's options.
+    pub options: Options,
+    /// Where it counts.
+    pub metrics: Arc<Metrics>,
+    /// Where it says how much it holds.
+    pub gauges: Arc<Gauges>,
+    /// Where its output goes.
+    pub sink: Sink,
+    /// The way back into the kernel.
+    pub feedback: Feedback,
+}
+
+fn clock_input() -> Input {
+    let (monotonic, wall) = clock::sample();
+    Input::Clock { monotonic, wall }
+}
+
+/// Copies events out of the ring buffer until `stop`, and then what is left.
+pub fn drain(mut ring: Ring, inputs: Inputs, stop: Arc<AtomicBool>) -> io::Result<JoinHandle<bool>> {
+    Builder::new().name("sockspan-drain".into()).spawn(move || {
+        let mut busy = false;
+        let mut stopping = false;
+        while !stopping {
+            ring.wait(if busy { BUSY } else { IDLE });
+            stopping = stop.load(Relaxed);
+            busy = false;
+            while let Some(batch) = ring.batch() {
+                busy = true;
+                if inputs.send(Input::Batch(batch)).is_err() {
+                    return true;
+                }
+            }
+            if inputs.send(clock_input()).is_err() {
+                return true;
+            }
+        }
+        false
+    })
+}
+
+/// Runs the pipeline until nobody feeds it any more.
+pub fn work(work: Work, inputs: Receiver<Input>, turns: Sender<Turn>) -> io::Result<JoinHandle<bool>> {
+    Builder::new().name("sockspan-work".into()).spawn(move || {
+        let Work { options, metrics, gauges, mut sink, mut feedback } = work;
+        let mut pipeline = Pipeline::new(options, metrics);
+        let mut out = Yield::default();
+        let mut failed = false;
+        for input in inputs {
+            if let Sink::File(writer) = &mut sink
+                && let Err(error) = writer.write(&input)
+            {
+                tracing::error!("cannot record any more: {error}");
+                failed = true;
+                break;
+            }
+            pipeline.take(input, &mut out);
+            pass_on(&mut out, &sink, &mut feedback, &turns);
+            gauges.hold(pipeline.held());
+        }
+        pipeline.finish(&mut out);
+        pass_on(&mut out, &sink, &mut feedback, &turns);
+        if let Sink::File(writer) = &mut sink
+            && let Err(error) = writer.flush()
+        {
+            tracing::error!("cannot finish the recording: {error}");
+            failed = true;
+        }
+        failed
+    })
+}
+
+fn pass_on(out: &mut Yield, sink: &Sink, feedback: &mut Feedback, turns: &Sender<Turn>) {
+    for wish in out.wishes.drain(..) {
+        match wish {
+            Wish::Skip { socket, generation, way, position } => {
+                feedback.skip(socket, generation, way, position);
+            }
+            Wish::Ignore { socket, generation } => feedback.ignore(socket, generation),
+            Wish::Forget { socket } => feedback.forget(socket),
+        }
+    }
+    for turn in out.turns.drain(..) {
+        // The census ends first when the agent stops.
+        let _ = turns.send(turn);
+    }
+    let spans = std::mem::take(&mut out.spans);
+    if let (false, Sink::Export(exporter)) = (spans.is_empty(), sink) {
+        exporter.offer(spans);
+    }
+}
+
+/// Keeps the census. Its first scan makes the agent ready.
+pub fn census(
+    mut census: Census,
+    inputs: Inputs,
+    turns: Receiver<Turn>,
+    ready: Ready,
+    stop: Arc<AtomicBool>,
+) -> io::Result<JoinHandle<bool>> {
+    Builder::new().name("sockspan-census".into()).spawn(move || {
+        let send = |arrivals: Vec<Arrival>| {
+            arrivals
+                .into_iter()
+                .all(|a| inputs.send(Input::Process { tgid: a.tgid, resource: a.resource }).is_ok())
+        };
+        if inputs.send(clock_input()).is_err() || !send(census.scan()) {
+            return true;
+        }
+        ready.set(true);
+        tracing::info!("ready: {} processes are traced", census.traced());
+        let mut scanned = Instant::now();
+        while !stop.load(Relaxed) {
+            let alive = match turns.recv_timeout(REFRESH) {
+                Ok((kind, turn)) => send(census.turn(kind, &turn).into_iter().collect()),
+                Err(RecvTimeoutError::Timeout) => true,
+                Err(RecvTimeoutError::Disconnected) => false,
+            };
+            if !alive {
+                return !stop.load(Relaxed);
+            }
+            if scanned.elapsed() >= RESCAN {
+                scanned = Instant::now();
+                census.refresh();
+                if !send(census.scan()) {
+                    return !stop.load(Relaxed);
+                }
+            }
+        }
+        ready.set(false);
+        false
+    })
+}
+
+/// Waits for all threads; says whether any failed.
+pub fn join(threads: Vec<JoinHandle<bool>>) -> bool {
+    let mut failed = false;
+    // The pipeline ends when the others have let go of their ends of its channel.
+    for thread in threads {
+        failed |= thread.join().unwrap_or(true);
+    }
+    failed
+}

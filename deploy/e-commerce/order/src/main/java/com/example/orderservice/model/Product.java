@@ -1,0 +1,4 @@
+package com.example.orderservice.model;
+
+public record Product(long id, String name, double price) {
+}

@@ -1,0 +1,158 @@
+//! A running agent under our eyes.
+//!
+//! In: the program, whom to trace, its environment. Out: readiness, counters from its admin port, CPU and memory from
+//! /proc, and its output in files.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    http,
+    process::{self, Group},
+    services, ui, workspace,
+};
+
+/// The kernel's clock ticks a second in /proc, a constant of its interface to programs.
+const TICKS: f64 = 100.0;
+/// Time to send what is queued, at the end.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// An agent that was started; it gets SIGTERM when dropped.
+pub struct Agent {
+    group: Group,
+    admin_port: u16,
+    started: Instant,
+    log: PathBuf,
+    /// What it wrote to standard output.
+    pub output: PathBuf,
+}
+
+/// What the agent has cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Cost {
+    /// CPU time, in seconds.
+    pub cpu_s: f64,
+    /// How long it has been running, in seconds.
+    pub elapsed_s: f64,
+    /// The most memory it had at a time (RSS), in MiB.
+    pub peak_mib: f64,
+}
+
+impl Agent {
+    /// Starts `program` to trace `pids`.
+    pub fn start(program: &Path, pids: &[u32], environment: &[(&str, String)]) -> Result<Self> {
+        let [admin_port] = services::free_ports()?;
+        let log = workspace::log("agent");
+        let output = workspace::output().join("agent.out");
+        process::start_log(&log)?;
+        let pids = pids.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+        let mut command = Command::new(program);
+        command.args(["run", "--pid", &pids, "--admin-address", &format!("127.0.0.1:{admin_port}")]);
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        process::log_to(&mut command, &log)?;
+        command.stdout(Stdio::from(File::create(&output)?));
+        let group = Group::spawn(&mut command)?.grace(GRACE);
+        Ok(Self { group, admin_port, started: Instant::now(), log, output })
+    }
+
+    /// Waits until it says that it traces; returns how long that took from its start.
+    pub fn wait_ready(&mut self, limit: Duration) -> Result<Duration> {
+        loop {
+            if http::get(self.admin_port, "/readyz").is_ok() {
+                return Ok(self.started.elapsed());
+            }
+            process::check_interrupted()?;
+            if let Some(status) = self.group.poll()? {
+                bail!("the agent ended at its start ({status}); {}", ui::excerpt(&self.log));
+            }
+            if self.started.elapsed() > limit {
+                bail!("the agent is not ready after {}; {}", ui::seconds(limit), ui::excerpt(&self.log));
+            }
+            process::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The sum of all series of the counter or gauge `name`; 0 where it has none yet.
+    pub fn metric(&self, name: &str) -> Result<f64> {
+        Ok(sum(&http::get(self.admin_port, "/metrics")?, name))
+    }
+
+    /// CPU time and memory so far.
+    pub fn cost(&self) -> Result<Cost> {
+        let read = |name: &str| {
+            let path = format!("/proc/{}/{name}", self.group.pid());
+            fs::read_to_string(&path).with_context(|| format!("cannot read {path}: has the agent ended?"))
+        };
+        let ticks = ticks(&read("stat")?).context("/proc/PID/stat is not as expected")?;
+        let peak = peak_kib(&read("status")?).context("/proc/PID/status is not as expected")?;
+        Ok(Cost {
+            cpu_s: ticks as f64 / TICKS,
+            elapsed_s: self.started.elapsed().as_secs_f64(),
+            peak_mib: peak as f64 / 1024.0,
+        })
+    }
+
+    /// Whether it still runs; its end before we ask for it is an error.
+    pub fn check(&mut self) -> Result<()> {
+        match self.group.poll()? {
+            None => Ok(()),
+            Some(status) => bail!("the agent ended by itself ({status}); {}", ui::excerpt(&self.log)),
+        }
+    }
+
+    /// SIGTERM, and its end; an end other than by itself with code 0 is an error.
+    pub fn stop(&mut self) -> Result<()> {
+        match self.group.stop().filter(|status| !ExitStatus::success(status)) {
+            None => Ok(()),
+            Some(status) => bail!("the agent did not stop cleanly ({status}); {}", ui::excerpt(&self.log)),
+        }
+    }
+}
+
+/// User and system time, in ticks. The second field, the name, may hold anything: count from its end.
+fn ticks(stat: &str) -> Option<u64> {
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let mut fields = fields.split_whitespace().skip(11);
+    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
+}
+
+fn peak_kib(status: &str) -> Option<u64> {
+    status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?.split_whitespace().next()?.parse().ok()
+}
+
+fn sum(text: &str, name: &str) -> f64 {
+    let value = |line: &str| {
+        let rest = line.strip_prefix(name)?;
+        let ours = rest.starts_with(['{', ' ']);
+        ours.then(|| rest.rsplit(' ').next()?.parse::<f64>().ok())?
+    };
+    text.lines().filter_map(value).fold(0.0, |sum, value| sum + value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proc_files_are_read_past_odd_names() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 0 0 0 250 50 0 0 20 0 1 0 100";
+        assert_eq!(ticks(stat), Some(300));
+        assert_eq!(ticks("nonsense"), None);
+        assert_eq!(peak_kib("Name:\tx\nVmHWM:\t   2048 kB\n"), Some(2048));
+    }
+
+    #[test]
+    fn series_of_one_name_are_summed() {
+        let text =
+            "# TYPE a_total counter\na_total{kind=\"x y\"} 3\na_total{kind=\"z\"} 4\na_total_more 9\nb 2.5\n";
+        assert_eq!(sum(text, "a_total"), 7.0);
+        assert_eq!(sum(text, "b"), 2.5);
+        assert_eq!(sum(text, "c"), 0.0);
+    }
+}

@@ -1,0 +1,190 @@
+//! The services that are traced: the sample application and its variants for tests.
+//!
+//! In: folders with a service each. Out: how to start it ([`Program`]), and services that listen ([`Service`]), each
+//! in its own process group, with a log, ended when dropped.
+
+use std::{
+    ffi::OsString,
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    process::{self, Group},
+    tools::{java, node, python},
+    ui, workspace,
+};
+
+/// How to start a service whose dependencies are there.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// The service's name: that of its folder.
+    pub name: String,
+    /// The executable.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// The folder it is started in.
+    pub folder: PathBuf,
+}
+
+impl Program {
+    /// As JSON, for test programs: `{"program", "arguments", "folder"}`.
+    pub fn to_json(&self) -> serde_json::Value {
+        let arguments: Vec<_> = self.arguments.iter().map(|a| a.to_string_lossy()).collect();
+        serde_json::json!({ "program": self.program, "arguments": arguments, "folder": self.folder })
+    }
+
+    /// The files a guest needs to run it, each at its own path there. Java is left out: a virtual machine without
+    /// hardware help takes a minute to start it.
+    pub fn guest_files(&self) -> Result<Option<Vec<PathBuf>>> {
+        match self.program.file_name().and_then(|name| name.to_str()) {
+            Some("node") => Ok(Some(vec![self.program.clone(), self.folder.clone()])),
+            Some("python") => {
+                let mut files = python::guest_files(&self.program)?;
+                files.push(self.folder.join("app.py"));
+                Ok(Some(files))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Installs what the service in `folder` needs; its kind is told by the file its ecosystem asks for.
+pub fn prepare(folder: &Path) -> Result<Program> {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let program = |program, arguments: &[&Path], folder: &Path| Program {
+        name,
+        program,
+        arguments: arguments.iter().map(|a| a.as_os_str().to_owned()).collect(),
+        folder: folder.to_path_buf(),
+    };
+    if folder.join("package.json").is_file() {
+        Ok(program(node::interpreter()?, &[Path::new("app.js")], &node::prepare(folder)?))
+    } else if folder.join("requirements.txt").is_file() {
+        Ok(program(python::prepare(folder)?, &[Path::new("app.py")], folder))
+    } else if folder.join("pom.xml").is_file() {
+        let jar = java::prepare(folder)?;
+        Ok(program(java::machine()?, &[Path::new("-jar"), &jar], folder))
+    } else {
+        bail!("{} has no package.json, requirements.txt or pom.xml", folder.display())
+    }
+}
+
+/// The three services below `folder`.
+pub fn prepare_three(folder: &Path) -> Result<[Program; 3]> {
+    Ok([
+        prepare(&folder.join("frontend"))?,
+        prepare(&folder.join("product"))?,
+        prepare(&folder.join("order"))?,
+    ])
+}
+
+/// Ports that nobody listened on a moment ago.
+pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
+    let mut ports = [0; N];
+    // All are held until the last is known, so that they differ.
+    let mut held = Vec::new();
+    for port in &mut ports {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free port on loopback")?;
+        *port = listener.local_addr()?.port();
+        held.push(listener);
+    }
+    Ok(ports)
+}
+
+/// A service that was started.
+pub struct Service {
+    name: String,
+    /// The port it listens on.
+    pub port: u16,
+    log: PathBuf,
+    group: Group,
+}
+
+impl Service {
+    /// Starts `program` on `port` with `environment` added.
+    pub fn start(program: &Program, port: u16, environment: &[(&str, String)]) -> Result<Self> {
+        let log = workspace::log(&program.name);
+        process::start_log(&log)?;
+        let mut command = Command::new(&program.program);
+        command.args(&program.arguments).current_dir(&program.folder);
+        command
+            .env("PORT", port.to_string())
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("PYTHONUNBUFFERED", "1");
+        // What `cargo run` adds to the environment is none of a service's business.
+        command.env_remove("LD_LIBRARY_PATH");
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        process::log_to(&mut command, &log)?;
+        let group = Group::spawn(&mut command)?;
+        Ok(Self { name: program.name.clone(), port, log, group })
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.group.pid()
+    }
+
+    /// Waits until the port takes connections.
+    pub fn wait_ready(&mut self, limit: Duration) -> Result<()> {
+        let address = SocketAddr::from(([127, 0, 0, 1], self.port));
+        let started = Instant::now();
+        while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
+            process::check_interrupted()?;
+            if let Some(status) = self.group.poll()? {
+                bail!("{} ended at its start ({status}); {}", self.name, ui::excerpt(&self.log));
+            }
+            if started.elapsed() > limit {
+                bail!(
+                    "{} does not listen after {}; {}",
+                    self.name,
+                    ui::seconds(limit),
+                    ui::excerpt(&self.log)
+                );
+            }
+            process::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+}
+
+/// The three services, wired to each other and ready.
+pub struct Application {
+    services: [Service; 3],
+}
+
+impl Application {
+    /// Starts frontend, product and order on free ports and waits until all listen.
+    pub fn start(programs: &[Program; 3], limit: Duration) -> Result<Self> {
+        let [frontend, product, order] = programs;
+        let ports: [u16; 3] = free_ports()?;
+        let url = |port: u16| format!("http://localhost:{port}");
+        let named = |program: &Program| ("OTEL_SERVICE_NAME", program.name.clone());
+        let wiring =
+            [named(frontend), ("PRODUCT_SERVICE_URL", url(ports[1])), ("ORDER_SERVICE_URL", url(ports[2]))];
+        let mut services = [
+            Service::start(frontend, ports[0], &wiring)?,
+            Service::start(product, ports[1], &[named(product)])?,
+            Service::start(order, ports[2], &[named(order)])?,
+        ];
+        for service in &mut services {
+            service.wait_ready(limit)?;
+        }
+        Ok(Self { services })
+    }
+
+    /// The process ids, in the order frontend, product, order.
+    pub fn pids(&self) -> [u32; 3] {
+        self.services.each_ref().map(Service::pid)
+    }
+
+    /// The frontend's port.
+    pub fn port(&self) -> u16 {
+        self.services[0].port
+    }
+}

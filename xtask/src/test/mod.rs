@@ -1,0 +1,175 @@
+//! `cargo xtask test`: everything that can be checked, step by step, and one line at the end that says how it went.
+//!
+//! In: options. Out: each step's verdict with its duration; the last line reads `N passed, N failed, N skipped`.
+
+mod checks;
+mod count;
+mod guest;
+mod real;
+
+use std::{cell::OnceCell, path::PathBuf, time::Duration};
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use self::count::Count;
+use crate::{
+    build::{self, Profile},
+    process,
+    services::{self, Program},
+    tools::native,
+    ui::{self, Step},
+    workspace,
+};
+
+/// How long one step's programs may take.
+const LIMIT: Duration = Duration::from_secs(45 * 60);
+
+/// The steps, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Name {
+    /// rustfmt
+    Fmt,
+    /// clippy with the workspace's lints
+    Clippy,
+    /// cargo-deny: licences, sources, known flaws
+    Deny,
+    /// Unit, replay and property tests; need no privileges
+    Unit,
+    /// Integration tests with this kernel and the real services; need root
+    Integration,
+    /// The sample application's traces, read back from a real Jaeger; needs root
+    Jaeger,
+    /// The capture tests in a virtual machine with another kernel (asked for by --kernel)
+    Vm,
+}
+
+/// What a person asked for.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What can't run here is skipped instead of failed.
+    pub unprivileged: bool,
+    /// The other kernel to test on.
+    pub kernel: Option<String>,
+    /// Only these steps.
+    pub only: Vec<Name>,
+}
+
+/// How a step ended.
+enum Verdict {
+    /// It ran.
+    Ran(Count),
+    /// It can't run here, for this reason.
+    Impossible(String),
+}
+
+/// What several steps share; made when first asked for.
+#[derive(Default)]
+struct Shared {
+    object: OnceCell<PathBuf>,
+    agent: OnceCell<PathBuf>,
+    services: OnceCell<Services>,
+}
+
+/// Services and programs that tests trace.
+struct Services {
+    /// The sample application.
+    sample: [Program; 3],
+    /// Its variants with an id in every path.
+    variants: [Program; 3],
+    /// The folder of the C programs.
+    programs: PathBuf,
+}
+
+impl Shared {
+    fn object(&self) -> Result<&PathBuf> {
+        made(&self.object, build::ebpf)
+    }
+    fn agent(&self) -> Result<&PathBuf> {
+        made(&self.agent, || build::agent(Profile::Dev, self.object()?))
+    }
+    fn services(&self) -> Result<&Services> {
+        made(&self.services, || {
+            let root = workspace::root();
+            Ok(Services {
+                sample: services::prepare_three(&root.join("deploy/e-commerce"))?,
+                variants: services::prepare_three(&root.join("tests/services"))?,
+                programs: native::prepare(&root.join("tests/programs"))?,
+            })
+        })
+    }
+}
+
+fn made<T>(cell: &OnceCell<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+    if cell.get().is_none() {
+        let value = make()?;
+        let _ = cell.set(value);
+    }
+    Ok(cell.get().expect("it was set above"))
+}
+
+/// The verb; true if nothing failed.
+pub fn run(options: &Options) -> Result<bool> {
+    let shared = Shared::default();
+    let mut total = Count::default();
+    let mut lines = Vec::new();
+    for name in Name::value_variants().iter().copied().filter(|name| wanted(*name, options)) {
+        process::check_interrupted()?;
+        let (count, took) = step(name, options, &shared);
+        process::check_interrupted()?;
+        lines.push(format!("{:<12} {:>12}   {count}", label(name), ui::seconds(took)));
+        total += count;
+    }
+    ui::heading("\nsummary");
+    lines.iter().for_each(ui::say);
+    println!("{total}");
+    Ok(total.failed == 0)
+}
+
+fn wanted(name: Name, options: &Options) -> bool {
+    let asked = options.only.is_empty() || options.only.contains(&name);
+    asked && (name != Name::Vm || options.kernel.is_some())
+}
+
+fn label(name: Name) -> String {
+    name.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+/// Does a step. Its error is shown and counts as one failure: the other steps still run.
+fn step(name: Name, options: &Options, shared: &Shared) -> (Count, Duration) {
+    let started = std::time::Instant::now();
+    let verdict = match name {
+        Name::Fmt => checks::fmt(),
+        Name::Clippy => checks::clippy(shared),
+        Name::Deny => checks::deny(),
+        Name::Unit => checks::unit(shared),
+        Name::Integration => real::integration(shared),
+        Name::Jaeger => real::jaeger(shared),
+        Name::Vm => guest::capture(shared, options.kernel.as_deref().unwrap_or("6.1")),
+    };
+    let step = Step::begin(label(name)).since(started);
+    let count = match verdict {
+        Ok(Verdict::Ran(count)) if count.failed == 0 => {
+            step.done(count.to_string());
+            count
+        }
+        Ok(Verdict::Ran(count)) => {
+            step.fail(count.to_string());
+            count
+        }
+        Ok(Verdict::Impossible(why)) if options.unprivileged => {
+            step.skip(why);
+            Count::SKIPPED
+        }
+        Ok(Verdict::Impossible(why)) => {
+            step.fail(format!("{why} (--unprivileged leaves it out)"));
+            Count::FAILED
+        }
+        Err(error) => {
+            ui::error(&error);
+            step.fail("");
+            Count::FAILED
+        }
+    };
+    (count, started.elapsed())
+}

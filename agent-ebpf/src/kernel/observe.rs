@@ -22,6 +22,9 @@ pub static HEAD_LIMIT: u32 = HEAD_BYTES as u32;
 /// Events one call can take: its head in pieces of HEAD_BYTES.
 const PIECES: u32 = 4;
 
+/// Buffers of a call over which its first eight bytes can be spread.
+const LEAD_BUFFERS: u32 = 4;
+
 /// A socket call that is over.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -64,26 +67,36 @@ pub fn call(direction: u32) -> Option<&'static mut Call> {
     CALLS.get_ptr_mut(direction & 1).map(|call| unsafe { &mut *call })
 }
 
-/// The first bytes of the call's memory, at most eight.
+/// Reads the first bytes of the call's memory, at most eight, into its `lead`: they can lie in several buffers.
+/// `false`: they cannot be read.
 #[inline(always)]
-fn lead(call: &Call) -> Option<(u64, u32)> {
-    let (mut address, mut length) = (call.address, u64::from(call.length));
-    match call.shape {
-        Shape::Flat => {}
-        Shape::Vector => {
-            // An empty first buffer is skipped: gathering writers have them.
-            let first = read::user::<[u64; 2]>(address)?;
-            let entry =
-                if first[1] == 0 && call.count > 1 { read::user::<[u64; 2]>(address + 16)? } else { first };
-            address = entry[0];
-            if entry[1] < length {
-                length = entry[1];
-            }
-        }
-        _ => return None,
+fn read_lead(call: &mut Call) -> bool {
+    store(&mut call.lead, 0);
+    store(&mut call.lead_count, 0);
+    if call.shape == Shape::Flat {
+        let count = if call.length >= 8 { 8 } else { call.length };
+        let Some(bytes) = read::user_bytes(call.address, count) else { return false };
+        store(&mut call.lead, bytes);
+        store(&mut call.lead_count, count);
+        return true;
     }
-    let count = if length >= 8 { 8 } else { length as u32 };
-    read::user_bytes(address, count).map(|bytes| (bytes, count))
+    let mut i = 0u32;
+    while i < LEAD_BUFFERS {
+        if call.shape != Shape::Vector || i >= load(&call.count) || load(&call.lead_count) >= 8 {
+            break;
+        }
+        let Some(entry) = read::user::<[u64; 2]>(load(&call.address) + u64::from(i) * 16) else { return false };
+        let have = load(&call.lead_count) & 7;
+        // No further than what the call moved: the rest of a receiver's buffer is old.
+        let room = u64::from(if call.length < 8 { call.length } else { 8 }.wrapping_sub(have) & 15);
+        let count = if entry[1] < room { entry[1] as u32 } else { room as u32 };
+        let Some(bytes) = read::user_bytes(entry[0], count) else { return false };
+        let sum = load(&call.lead) | bytes << (8 * have);
+        store(&mut call.lead, sum);
+        store(&mut call.lead_count, have + count);
+        i += 1;
+    }
+    load(&call.lead_count) > 0
 }
 
 /// Finds what the call's bytes begin, the pieces of a token that came before them included.
@@ -94,8 +107,10 @@ fn recognise(call: &mut Call, c: &mut Connection) -> u32 {
     c.lead_count[side] = 0;
     store(&mut call.resumed, u32::from(before > 0));
     store(&mut call.token, Token::None);
-    store(&mut call.lead_count, 0);
-    let Some((bytes, count)) = lead(call) else { return 0 };
+    if !read_lead(call) {
+        return 0;
+    }
+    let (bytes, count) = (load(&call.lead), load(&call.lead_count));
     let (bytes, count) = if before > 0 && before < 8 {
         let sum = before + count;
         (c.lead[side] | bytes << (8 * (before & 7)), if sum > 8 { 8 } else { sum })
@@ -116,6 +131,12 @@ fn recognise(call: &mut Call, c: &mut Connection) -> u32 {
     0
 }
 
+/// Whether the call's user memory was found.
+#[inline(always)]
+fn readable(call: &Call) -> bool {
+    call.shape == Shape::Flat || call.shape == Shape::Vector
+}
+
 /// Decides the role of a connection by its first bytes. `false`: nothing to do with it (for now).
 #[inline(always)]
 fn accept(call: &Call, c: &mut Connection, token: Token, position: u32) -> bool {
@@ -124,9 +145,13 @@ fn accept(call: &Call, c: &mut Connection, token: Token, position: u32) -> bool 
         connection::identify(call.sock, c);
         return true;
     }
+    if !readable(call) {
+        count::one(Counter::Unreadable);
+        return false;
+    }
     let base = if call.direction == Direction::Send as u32 { c.local_base } else { c.peer_base };
     let from_start = c.flags & flag::WIRE as u32 != 0 && position == base;
-    if token == Token::None && from_start && call.shape != Shape::Unknown {
+    if token == Token::None && from_start {
         c.role = Role::NotHttp as u8;
         count::one(Counter::NotHttp);
         let (bytes, count) = (call.lead, call.lead_count);
@@ -321,8 +346,7 @@ const NOTHING: Piece = Piece {
 #[inline(never)]
 fn report(call: &mut Call, c: &mut Connection) -> u32 {
     let side = (call.direction & 1) as usize;
-    let readable = call.shape == Shape::Flat || call.shape == Shape::Vector;
-    if !readable {
+    if !readable(call) {
         count::one(Counter::Unreadable);
         call.piece.flags |= u32::from(flag::UNREADABLE);
     }
@@ -391,7 +415,7 @@ fn tell(call: &mut Call, c: &Connection, last: bool) -> bool {
 #[inline(never)]
 fn plan(call: &mut Call, last: bool) -> u32 {
     let (done, budget) = (load(&call.done), load(&call.budget));
-    let readable = call.shape == Shape::Flat || call.shape == Shape::Vector;
+    let readable = readable(call);
     let rest = call.length.wrapping_sub(done);
     let last = last || rest <= HEAD_BYTES as u32 || budget <= HEAD_BYTES as u32 || !readable;
     let length = if last { rest } else { HEAD_BYTES as u32 };

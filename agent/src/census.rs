@@ -106,10 +106,27 @@ impl Census {
         pids.sort_unstable();
         self.lock().retain(|pid, _| pids.binary_search(pid).is_ok());
         let mut listeners = Listeners::default();
-        let mut arrivals: Vec<_> = pids.iter().filter_map(|pid| self.look(*pid, &mut listeners)).collect();
+        let mut arrivals: Vec<_> =
+            pids.iter().filter_map(|pid| self.look(*pid, &mut listeners, false)).collect();
         // Process ids wrap around: a parent can have the higher one.
-        arrivals.extend(pids.iter().filter_map(|pid| self.look(*pid, &mut listeners)));
+        arrivals.extend(pids.iter().filter_map(|pid| self.look(*pid, &mut listeners, false)));
         arrivals
+    }
+
+    /// Looks again at the processes whose threads are evidence: whether they still are.
+    pub fn review(&mut self) {
+        let threads: Vec<u32> =
+            self.lock().values().filter(|e| e.policy == Policy::Thread).map(|e| e.pid).collect();
+        for pid in threads {
+            if self.traced.is_multiplexed(pid)
+                && let Some(entry) = self.lock().get_mut(&pid)
+            {
+                entry.causality = "headers only: its threads were seen to share requests".into();
+            }
+            if let Ok(process) = self.procfs.process(pid) {
+                self.reconsider(&process);
+            }
+        }
     }
 
     /// A process took a turn.
@@ -124,10 +141,12 @@ impl Census {
                 None
             }
             EventKind::Exec => {
-                self.lock().remove(&turn.tgid);
-                self.look(turn.tgid, &mut Listeners::default())
+                let before = self.lock().remove(&turn.tgid).is_some_and(|e| e.traced);
+                self.look(turn.tgid, &mut Listeners::default(), before)
             }
-            EventKind::Fork | EventKind::Listen => self.look(turn.tgid, &mut Listeners::default()),
+            // The kernel side tells of the children of traced processes only; the parent may be gone by now.
+            EventKind::Fork => self.look(turn.tgid, &mut Listeners::default(), true),
+            EventKind::Listen => self.look(turn.tgid, &mut Listeners::default(), false),
             _ => None,
         }
     }
@@ -138,12 +157,12 @@ impl Census {
         })
     }
 
-    /// Decides on one process; gives an arrival if it was not traced before.
-    fn look(&mut self, pid: u32, listeners: &mut Listeners) -> Option<Arrival> {
+    /// Decides on one process; gives an arrival if it was not traced before. `inherits`: it descends from a
+    /// traced one, whatever /proc says of its parent.
+    fn look(&mut self, pid: u32, listeners: &mut Listeners, inherits: bool) -> Option<Arrival> {
         let process = self.procfs.process(pid).ok()?;
         let known = self.lock().get(&pid).filter(|e| e.identity == process.identity).cloned();
         if known.as_ref().is_some_and(|e| e.traced) {
-            self.reconsider(&process);
             return None;
         }
         let ports = if self.rules.selection.needs_ports() {
@@ -151,7 +170,7 @@ impl Census {
         } else {
             Vec::new()
         };
-        let parent_traced = self.lock().get(&process.parent).is_some_and(|e| e.traced);
+        let parent_traced = inherits || self.lock().get(&process.parent).is_some_and(|e| e.traced);
         let verdict = self.rules.selection.decide(&process, parent_traced, &ports);
         if !verdict.is_selected() {
             self.leave(&process, &verdict);
@@ -274,19 +293,6 @@ impl Census {
             }
         }
         files
-    }
-
-    /// Brings the entries up to date with what the kernel side found.
-    pub fn refresh(&mut self) {
-        let threads: Vec<u32> =
-            self.lock().values().filter(|e| e.policy == Policy::Thread).map(|e| e.pid).collect();
-        for pid in threads {
-            if self.traced.is_multiplexed(pid)
-                && let Some(entry) = self.lock().get_mut(&pid)
-            {
-                entry.causality = "headers only: its threads were seen to share requests".into();
-            }
-        }
     }
 
     /// How many processes the kernel side traces.

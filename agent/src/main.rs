@@ -3,8 +3,7 @@
 use std::{io::IsTerminal as _, process::ExitCode};
 
 use sockspan::{
-    preflight::{self, System},
-    run,
+    preflight, run,
     settings::{Error, Invocation, Level, Settings, Verb},
 };
 use tracing_subscriber::filter::LevelFilter;
@@ -38,7 +37,7 @@ fn act(Invocation { verb, settings }: &Invocation) -> anyhow::Result<ExitCode> {
 
 fn preflight(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
     let options = preflight::Options { probes: settings.probes, uprobes: settings.uprobes, mount: true };
-    let report = preflight::run(&System::running(), options);
+    let report = preflight::run(&run::system(settings), options);
     if json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {

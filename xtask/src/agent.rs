@@ -74,13 +74,18 @@ impl Agent {
             if self.started.elapsed() > limit {
                 bail!("the agent is not ready after {}; {}", ui::seconds(limit), ui::excerpt(&self.log));
             }
-            process::sleep(Duration::from_millis(20));
+            process::sleep(Duration::from_millis(5));
         }
     }
 
     /// The sum of all series of the counter or gauge `name`; 0 where it has none yet.
     pub fn metric(&self, name: &str) -> Result<f64> {
         Ok(sum(&http::get(self.admin_port, "/metrics")?, name))
+    }
+
+    /// What it says of itself.
+    pub fn status(&self) -> Result<serde_json::Value> {
+        serde_json::from_str(&http::get(self.admin_port, "/status")?).context("/status is not JSON")
     }
 
     /// CPU time and memory so far.

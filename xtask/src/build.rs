@@ -32,24 +32,45 @@ pub enum Profile {
 
 /// Builds the eBPF programs; returns the object's absolute path.
 pub fn ebpf() -> Result<PathBuf> {
+    ebpf_into(&workspace::ebpf_target(), None)
+}
+
+/// The machine among those whose registers the programs know that is not this one.
+pub fn other_machine() -> &'static str {
+    if std::env::consts::ARCH == "aarch64" { "x86_64" } else { "aarch64" }
+}
+
+/// Builds the programs for [`other_machine`], which this one can't run; returns the object's absolute path.
+pub fn ebpf_for_other_machine() -> Result<PathBuf> {
+    let machine = other_machine();
+    // Apart, so that neither build makes the other stale.
+    ebpf_into(&workspace::ebpf_target().join(machine), Some(machine))
+}
+
+fn ebpf_into(target: &Path, machine: Option<&str>) -> Result<PathBuf> {
     let toolchain = Toolchain::ensure()?;
-    let log = workspace::log("build-ebpf");
+    let suffix = machine.map_or_else(String::new, |machine| format!("-{machine}"));
+    let log = workspace::log(&format!("build-ebpf{suffix}"));
     process::start_log(&log)?;
-    let step = Step::begin("building the eBPF programs");
+    let whose = machine.map_or_else(String::new, |machine| format!(" for {machine}"));
+    let step = Step::begin(format!("building the eBPF programs{whose}"));
     step.watch(&log);
     let mut cargo = toolchain.cargo();
     cargo
         .args(["build", "--release", "-Zbuild-std=core", "--target", TARGET])
         .args(["--package", "sockspan-ebpf", "--bin", "sockspan-ebpf", "--target-dir"])
-        .arg(workspace::ebpf_target())
+        .arg(target)
         .current_dir(workspace::root())
         .env_remove("CARGO_TARGET_DIR");
+    if let Some(machine) = machine {
+        cargo.env("SOCKSPAN_TARGET_ARCH", machine);
+    }
     if let Err(error) = process::run(&mut cargo, &log, LIMIT) {
         step.fail(toolchain.describe());
         return Err(error);
     }
     step.done(toolchain.describe());
-    let object = workspace::ebpf_target().join(TARGET).join("release/sockspan-ebpf");
+    let object = target.join(TARGET).join("release/sockspan-ebpf");
     if !object.is_file() {
         bail!("cargo succeeded but left no object at {}", object.display());
     }

@@ -3,6 +3,7 @@
 //! In: a verb and its options. Out: what the verb makes; progress on standard error, results on standard output.
 
 mod agent;
+mod bench;
 mod build;
 mod cache;
 mod demo;
@@ -40,6 +41,9 @@ enum Verb {
     Build(BuildOptions),
     /// Trace the sample application on this machine and show what comes of it
     Demo(DemoOptions),
+    /// Measure what the agent costs
+    #[command(subcommand)]
+    Bench(Bench),
     /// Check and test everything
     Test(TestOptions),
     /// Run a shell command in a virtual machine with another kernel
@@ -67,6 +71,16 @@ struct DemoOptions {
     /// Keep everything running until Ctrl-C
     #[arg(long)]
     keep: bool,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// What calls take beside the agent, in both probe modes, traced and not
+    Probes {
+        /// How often each state is measured
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        rounds: u32,
+    },
 }
 
 #[derive(Args)]
@@ -114,6 +128,10 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Build(options) => build(&options),
         Verb::Demo(DemoOptions { jaeger, duration, rate, keep }) => {
             demo::run(&demo::Options { jaeger, duration, rate, keep })?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Bench(Bench::Probes { rounds }) => {
+            bench::probes(rounds)?;
             Ok(ExitCode::SUCCESS)
         }
         Verb::Test(TestOptions { unprivileged, kernel, only }) => {

@@ -10,7 +10,7 @@ use std::{
     io::Write,
     os::unix::process::{CommandExt, ExitStatusExt},
     path::Path,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
@@ -102,6 +102,11 @@ impl Group {
             groups.insert(child.id().cast_signed());
         }
         Ok(Self { child, grace: Duration::from_secs(3), ended: None })
+    }
+
+    /// The pipes to and from the child, where its command asked for both; they can be taken once.
+    pub fn pipes(&mut self) -> Option<(ChildStdin, ChildStdout)> {
+        Some((self.child.stdin.take()?, self.child.stdout.take()?))
     }
 
     /// How long the group may take to end by itself after SIGTERM; 3 seconds unless said.

@@ -52,8 +52,9 @@ static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(2, 0);
 /// Buffers of one call that are looked at; what lies in later ones is not read.
 const BUFFERS: u32 = 8;
 
-/// The agent drains on a timer; it is woken only when this much waits (a quarter of the smallest ring).
-const WAKE_BYTES: u64 = 256 * 1024;
+/// The agent drains on a timer; it is woken only when this much waits. The agent sets it with the ring's size.
+#[unsafe(no_mangle)]
+static WAKE_BYTES: u32 = 256 * 1024;
 const NO_WAKEUP: u64 = 1;
 const FORCE_WAKEUP: u64 = 2;
 
@@ -157,7 +158,8 @@ fn buffer(scratch: &mut Scratch, mut base: u64, mut length: u64) -> bool {
 #[inline(always)]
 fn wakeup() -> u64 {
     const AVAILABLE: u64 = 0;
-    if EVENTS.query(AVAILABLE) > WAKE_BYTES { FORCE_WAKEUP } else { NO_WAKEUP }
+    let enough = u64::from(load(&WAKE_BYTES));
+    if EVENTS.query(AVAILABLE) > enough { FORCE_WAKEUP } else { NO_WAKEUP }
 }
 
 #[inline(always)]

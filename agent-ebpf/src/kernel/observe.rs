@@ -85,7 +85,9 @@ fn read_lead(call: &mut Call) -> bool {
         if call.shape != Shape::Vector || i >= load(&call.count) || load(&call.lead_count) >= 8 {
             break;
         }
-        let Some(entry) = read::user::<[u64; 2]>(load(&call.address) + u64::from(i) * 16) else { return false };
+        let Some(entry) = read::user::<[u64; 2]>(load(&call.address) + u64::from(i) * 16) else {
+            return false;
+        };
         let have = load(&call.lead_count) & 7;
         // No further than what the call moved: the rest of a receiver's buffer is old.
         let room = u64::from(if call.length < 8 { call.length } else { 8 }.wrapping_sub(have) & 15);

@@ -38,6 +38,9 @@ const SOCKET: [&str; 2] = ["sock_send_length", "sock_recv_length"];
 /// The programs that uprobes run.
 pub const UPROBES: [&str; 4] = ["uv_save_first", "uv_save_second", "uv_resume", "uv_clear"];
 
+/// The reader is woken when one part in so many of the ring buffer is full.
+const WAKE_SHARE: u32 = 8;
+
 /// What became of a probe.
 #[derive(Clone, Debug, Serialize)]
 pub struct Verdict {
@@ -65,9 +68,11 @@ pub fn load(options: &Options, mode: Mode) -> Result<Ebpf, Error> {
     }
     let offsets = Plain(offsets_of(options)?);
     let watch = u32::from(options.watch_all);
+    let wake = options.ring_bytes / WAKE_SHARE;
     let mut ebpf = EbpfLoader::new()
         .override_global("OFFSETS", &offsets, true)
         .override_global("WATCH_ALL", &watch, true)
+        .override_global("WAKE_BYTES", &wake, true)
         .override_global("HEAD_LIMIT", &options.head_limit, true)
         .override_global("AYA_LOG_LEVEL", &options.log_level, false)
         .map_max_entries("EVENTS", options.ring_bytes)

@@ -109,7 +109,7 @@ pub struct Output {
     pub findings: Vec<Finding>,
     /// The wishes.
     pub wishes: Vec<Wish>,
-    /// Requests that began with this id of the kernel side, none of them: it was part of what went before.
+    /// The kernel side gave this id to the middle of a request of this connection.
     pub alias: Option<(u64, u64)>,
 }
 
@@ -190,7 +190,10 @@ impl Connections {
         }
         let Some(connection) = self.table.get_mut(&key) else { return };
         connection.used = data.at;
-        connection.tgid = data.tgid;
+        // A connection is often closed in the middle of someone else's work.
+        if kind != EventKind::Closed {
+            connection.tgid = data.tgid;
+        }
         self.signals.clear();
         match kind {
             EventKind::Data => connection.data(data, head, tail, &mut self.signals),
@@ -297,7 +300,10 @@ impl Connection {
     /// Passes the signals of one event on, with what the kernel side knew of the requests that began in it.
     fn report(&self, data: &Data, signals: &mut Vec<Signal>, out: &mut Output) {
         let began = signals.iter().filter(|s| matches!(s, Signal::RequestBegan { .. })).count();
-        if began == 0 && data.flags & flag::STARTS_EXCHANGE != 0 {
+        let starts = data.flags & flag::STARTS_EXCHANGE != 0;
+        // A request that was passed over is not part of the one before.
+        let passed = |s: &Signal| matches!(s, Signal::Lost { direction: Direction::Request, .. });
+        if began == 0 && starts && !signals.iter().any(passed) {
             out.alias = Some((data.exchange, self.number));
         }
         for signal in signals.drain(..) {
@@ -307,7 +313,7 @@ impl Connection {
                     parent: data.parent,
                     evidence: evidence_of(data),
                     wire: Wire::of(data, self.role, *position as u32),
-                    shared: began > 1 || data.flags & flag::STARTS_EXCHANGE == 0,
+                    shared: began > 1 || !starts || *position as u32 != data.position,
                 }),
                 _ => None,
             };

@@ -18,9 +18,6 @@ use crate::{
     span::{SpanId, SpanKind, TraceId},
 };
 
-/// Parents followed upwards at most; a chain this long is no trace.
-const MAX_DEPTH: usize = 256;
-
 /// The version of the rule by which a client's span id follows from the wire. Part of what is hashed: agents of
 /// different rules must not seem to agree.
 const WIRE_VERSION: u8 = 1;
@@ -78,20 +75,26 @@ pub struct Identity {
     pub tgid: u32,
     /// When it began; corrected where the other end of the wire saw it earlier.
     pub started: Cell<Nanos>,
-    /// When its response was complete.
+    /// When its response was complete, or it was known that it never would be.
     pub ended: Cell<Option<Nanos>>,
+    /// Its response came to its proper end.
+    pub complete: Cell<bool>,
     /// How both ends can name it.
     pub wire: Option<Wire>,
     /// Its parent on this node.
     pub link: RefCell<Option<Link>>,
     /// What its own headers said.
     pub context: RefCell<Option<Context>>,
+    /// A sampling decision that its headers carried without ids.
+    pub decision: Cell<Option<bool>>,
     /// It never becomes a span: left out by a rule (and all below it with it).
     pub excluded: Cell<bool>,
     /// It never becomes a span: lost. What is below it belongs to its parent.
     pub lost: Cell<bool>,
     /// How many exchanges name it as their parent.
     pub children: Cell<u32>,
+    /// It, or something below it, was told as part of its trace: neither can change any more.
+    told: Cell<bool>,
     own_trace: TraceId,
 }
 
@@ -130,12 +133,15 @@ impl Identity {
             tgid,
             started: Cell::new(0),
             ended: Cell::new(None),
+            complete: Cell::new(false),
             wire,
             link: RefCell::new(None),
             context: RefCell::new(None),
+            decision: Cell::new(None),
             excluded: Cell::new(false),
             lost: Cell::new(false),
             children: Cell::new(0),
+            told: Cell::new(false),
             own_trace: seed.trace(connection, n),
         }
     }
@@ -143,7 +149,23 @@ impl Identity {
     /// From here up to the root, parents by link only.
     fn ancestry(self: &Rc<Self>) -> impl Iterator<Item = Rc<Self>> {
         let up = |i: &Rc<Self>| i.link.borrow().as_ref().map(|link| link.parent.clone());
-        std::iter::successors(Some(self.clone()), up).take(MAX_DEPTH)
+        std::iter::successors(Some(self.clone()), up)
+    }
+
+    /// How many exchanges there are from here up to the root, both included.
+    pub fn depth(self: &Rc<Self>) -> usize {
+        self.ancestry().count()
+    }
+
+    /// It is told now: its trace and those above it stay what they are.
+    pub fn tell(self: &Rc<Self>) {
+        // What is above something told was told with it.
+        self.ancestry().take_while(|i| !i.told.replace(true)).for_each(drop);
+    }
+
+    /// Whether it can still be given a parent.
+    pub fn is_free(&self) -> bool {
+        !self.told.get() && self.link.borrow().is_none()
     }
 
     fn root(self: &Rc<Self>) -> Rc<Self> {
@@ -156,7 +178,7 @@ impl Identity {
         let context = root.context.borrow();
         match context.as_ref() {
             Some(c) => Trace { id: c.trace_id, state: c.state.clone(), sampled: c.sampled },
-            None => Trace { id: root.own_trace, state: String::new(), sampled: None },
+            None => Trace { id: root.own_trace, state: String::new(), sampled: root.decision.get() },
         }
     }
 
@@ -177,12 +199,12 @@ impl Identity {
         self.ancestry().any(|i| i.excluded.get())
     }
 
-    /// Whether its trace may still change: the other end of the root's wire has not been heard of, and the root
-    /// is not over.
-    pub fn is_unsettled(self: &Rc<Self>) -> bool {
+    /// Whether its trace may still change at `now`: the other end of the root's wire has not been heard of, and
+    /// the root is not over, or has not been for `hold`.
+    pub fn is_unsettled(self: &Rc<Self>, now: Nanos, hold: Nanos) -> bool {
         let root = self.root();
         let waits = root.kind == SpanKind::Server && root.wire.is_some() && root.context.borrow().is_none();
-        waits && root.ended.get().is_none()
+        waits && root.ended.get().is_none_or(|ended| ended.saturating_add(hold) > now)
     }
 
     /// Whether it was open at `at`: after its response it causes nothing.

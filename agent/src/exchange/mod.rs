@@ -36,6 +36,8 @@ const HOLD: Nanos = 200_000_000;
 const PATIENCE: Nanos = 5_000_000_000;
 /// Children one exchange can have; what is beyond is no trace but a mistake.
 const MAX_CHILDREN: u32 = 10_000;
+/// Exchanges from a root down to a parent at most; a chain this long is no trace.
+const MAX_DEPTH: usize = 256;
 /// An exchange is no parent for longer than this after it began.
 const MAX_AGE: Nanos = 3_600_000_000_000;
 
@@ -198,7 +200,7 @@ impl Exchanges {
 
     fn began(&mut self, finding: &Finding, n: u64, at: Nanos) {
         self.now = self.now.max(at);
-        if self.open.len() >= self.most {
+        if self.len() >= self.most {
             self.losses.push(Loss { kind: kind_of(finding.role), reason: LossReason::TooManyPending });
             return;
         }
@@ -252,8 +254,9 @@ impl Exchanges {
             SpanKind::Server => (self.ties.server(wire, identity, at), Some(identity.clone())),
         };
         let (Some(client), Some(server)) = (client, server) else { return };
-        let open = client.ended.get().is_none_or(|ended| server.started.get() <= ended);
-        if open && server.link.borrow().is_none() && !client.descends_from(&server) {
+        let open = client.was_open(server.started.get());
+        let fits = server.is_free() && !client.descends_from(&server) && client.depth() < MAX_DEPTH;
+        if open && fits {
             client.children.set(client.children.get() + 1);
             // What was received had been sent: the send is stamped when it returns.
             client.started.set(client.started.get().min(server.started.get()));
@@ -264,11 +267,14 @@ impl Exchanges {
     fn request_head(&mut self, key: (u64, u64), head: &RequestHead) {
         let Some(exchange) = self.open.get_mut(&key) else { return };
         let identity = exchange.identity.clone();
-        let context = propagation::extract(head.headers.iter().filter_map(named));
+        let headers = head.headers.iter().filter_map(named);
+        let context = propagation::extract(headers.clone());
         let request = Request::of(head);
         identity.excluded.set((self.excluded)(&request));
         exchange.request = Some(request);
-        let Some(context) = context else { return };
+        let Some(context) = context else {
+            return identity.decision.set(propagation::decision(headers));
+        };
         let at = identity.started.get();
         if identity.kind == SpanKind::Client {
             self.link_forwarder(&identity, &context, at);
@@ -307,6 +313,7 @@ impl Exchanges {
             exchange.error = Some("connection_closed");
         }
         exchange.identity.ended.set(Some(at));
+        exchange.identity.complete.set(complete);
         self.wait(exchange, at.saturating_add(HOLD));
     }
 
@@ -329,7 +336,7 @@ impl Exchanges {
             let Some(Reverse(waiting)) = self.waiting.pop() else { break };
             let exchange = waiting.exchange;
             let patient = exchange.ended.saturating_add(PATIENCE) > now;
-            if patient && (exchange.identity.is_unsettled() || exchange.caller_is_open()) {
+            if patient && (exchange.identity.is_unsettled(now, HOLD) || exchange.caller_is_open()) {
                 self.wait(exchange, now.saturating_add(HOLD));
             } else {
                 out.push(exchange.settle());
@@ -356,12 +363,13 @@ impl Exchanges {
     }
 }
 
-/// Makes `parent` the parent of `child`, if it can be: open at the time, not too old, not too many children, in
-/// the same process.
+/// Makes `parent` the parent of `child`, if it can be: open at the time, not too old, not too deep, not too many
+/// children, in the same process.
 fn link(child: &Rc<Identity>, parent: &Rc<Identity>, evidence: LinkEvidence, at: Nanos) {
     let young = parent.started.get().saturating_add(MAX_AGE) >= at;
-    let few = parent.children.get() < MAX_CHILDREN;
-    if parent.tgid == child.tgid && parent.was_open(at) && young && few && !parent.descends_from(child) {
+    let few = parent.children.get() < MAX_CHILDREN && parent.depth() < MAX_DEPTH;
+    let fits = young && few && child.is_free() && !parent.descends_from(child);
+    if fits && parent.tgid == child.tgid && parent.was_open(at) {
         parent.children.set(parent.children.get() + 1);
         *child.link.borrow_mut() = Some(Link { parent: parent.clone(), evidence });
     }
@@ -384,10 +392,12 @@ impl Exchange {
     }
 
     fn settle(mut self) -> Settled {
-        // A response that was read had been written: the write is stamped when it returns.
-        if let Some(end) = self.caller().and_then(|client| client.ended.get()) {
+        // A response that was read to its end had been written: the write is stamped when it returns.
+        let answered = self.caller().filter(|client| client.complete.get());
+        if let Some(end) = answered.and_then(|client| client.ended.get()) {
             self.ended = self.ended.min(end.max(self.identity.started.get()));
         }
+        self.identity.tell();
         let (trace, parent) = (self.identity.trace(), self.identity.parent());
         Settled { exchange: self, trace, parent }
     }

@@ -26,14 +26,15 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::transport::{channel, client, header_map, metadata};
 pub use self::{
-    console::render,
+    console::{ConsoleOptions, render},
     counts::Counts,
     encode::{SCHEMA_URL, SCOPE_NAME, request},
     error::Error,
     settings::{
         Batch, Compression, DEFAULT_QUEUE_BYTES, Endpoint, FileSetting, Header, Otlp, Problem, Problems,
-        Protocol, Retry, Secret, Settings, Target,
+        Protocol, Retry, Secret, Settings, Signal, Target,
     },
 };
 use self::{
@@ -86,7 +87,7 @@ struct Running {
 /// The hosts and ports that the agent's own spans go to, so that it can leave itself out.
 pub fn destination(settings: &Settings) -> Vec<(String, u16)> {
     match &settings.target {
-        Target::Otlp(otlp) => vec![otlp.endpoint.host_and_port()],
+        Target::Otlp(otlp) => vec![otlp.destination()],
         Target::Console | Target::None => Vec::new(),
     }
 }
@@ -102,7 +103,8 @@ impl Exporter {
         let worker = match &settings.target {
             Target::None => return Ok(Self { running: None }),
             Target::Console => {
-                tokio::spawn(console::run(Arc::clone(&shared), receiver, console::Terminal::stdout()))
+                let terminal = console::Terminal::stdout(settings.console);
+                tokio::spawn(console::run(Arc::clone(&shared), receiver, terminal))
             }
             Target::Otlp(otlp) if otlp.protocol == Protocol::Grpc => {
                 tokio::spawn(Worker::new(Grpc::new(otlp)?, settings, otlp, &shared, receiver).run())

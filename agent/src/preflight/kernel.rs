@@ -49,11 +49,11 @@ pub(super) fn release(system: &System<'_>) -> Check {
 }
 
 /// The kernel's description of its types, in the file that the settings name.
-pub(super) fn btf(system: &System<'_>, path: &Path) -> Check {
-    let (name, shown) = ("btf", path.display());
+pub(super) fn btf(system: &System<'_>) -> Check {
+    let (name, shown) = ("btf", system.btf.display());
     let mut magic = [0; 2];
-    let read = File::open(system.place(path)).and_then(|mut file| file.read_exact(&mut magic));
-    let own = path == Path::new(KERNEL_BTF);
+    let read = File::open(system.btf_file()).and_then(|mut file| file.read_exact(&mut magic));
+    let own = system.btf == Path::new(KERNEL_BTF);
     match read {
         Ok(()) if u16::from_ne_bytes(magic) == 0xeb9f => Check::ok(name, shown.to_string()),
         Ok(()) if own => Check::fatal(name, format!("{shown} is not BTF"), "mount sysfs at /sys"),

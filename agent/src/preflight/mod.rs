@@ -17,7 +17,6 @@ pub use self::system::{Helper, Kernel, Running, System};
 use self::tracing::{Presence, Tracing};
 use crate::settings::Probes;
 use serde::Serialize;
-use std::path::Path;
 
 /// How good it looks. The greater, the worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -78,9 +77,7 @@ pub struct Choice {
 
 /// What the checks should know of the settings.
 #[derive(Clone, Copy, Debug)]
-pub struct Options<'a> {
-    /// The file with the kernel's type information.
-    pub btf: &'a Path,
+pub struct Options {
     /// The way that is asked for.
     pub probes: Probes,
     /// Uprobes are wanted.
@@ -113,14 +110,14 @@ pub fn probes(report: &Report) -> &Choice {
 }
 
 /// Makes all checks.
-pub fn run(system: &System<'_>, options: Options<'_>) -> Report {
-    let tracing = Tracing::find(system, options.btf, options.mount);
+pub fn run(system: &System<'_>, options: Options) -> Report {
+    let tracing = Tracing::find(system, options.mount);
     let ways = Ways { sock: tracing.sock(), syscalls: tracing.syscalls(), version: system.version() };
     let probes = ways.choose(options.probes);
     let checks = vec![
         kernel::machine(system),
         kernel::release(system),
-        kernel::btf(system, options.btf),
+        kernel::btf(system),
         rights::capabilities(system),
         rights::bpf(system),
         rights::lockdown(system),

@@ -1,5 +1,6 @@
 //! What the checks look at: files below a root, and a kernel that can be asked. Tests bring their own of both.
 
+use crate::settings::KERNEL_BTF;
 use aya::{
     maps::MapType,
     programs::{ProgramError, ProgramType},
@@ -69,6 +70,8 @@ impl Kernel for Running {
 pub struct System<'a> {
     /// What comes before `/proc` and `/sys`.
     pub root: PathBuf,
+    /// The file with its kernel's type information, as the user names it.
+    pub btf: PathBuf,
     /// Its operating system, as [`std::env::consts::OS`] has it.
     pub os: &'a str,
     /// Its processors, as [`std::env::consts::ARCH`] has them.
@@ -78,9 +81,15 @@ pub struct System<'a> {
 }
 
 impl System<'static> {
-    /// The machine that this runs on.
+    /// The machine that this runs on, with the type information where the kernel has it.
     pub fn running() -> Self {
-        Self { root: "/".into(), os: std::env::consts::OS, arch: std::env::consts::ARCH, kernel: &Running }
+        Self {
+            root: "/".into(),
+            btf: KERNEL_BTF.into(),
+            os: std::env::consts::OS,
+            arch: std::env::consts::ARCH,
+            kernel: &Running,
+        }
     }
 }
 
@@ -90,9 +99,9 @@ impl System<'_> {
         self.root.join(path.trim_start_matches('/'))
     }
 
-    /// Where the user's `path` is: below the root if it is absolute, else from the working directory.
-    pub(super) fn place(&self, path: &Path) -> PathBuf {
-        path.strip_prefix("/").map_or_else(|_| path.to_owned(), |below| self.root.join(below))
+    /// The file with the type information: below the root if its path is absolute, else from the working directory.
+    pub(super) fn btf_file(&self) -> PathBuf {
+        self.btf.strip_prefix("/").map_or_else(|_| self.btf.clone(), |below| self.root.join(below))
     }
 
     /// The file's text without the blanks around it.

@@ -97,11 +97,11 @@ impl Machine {
         symlink(format!("user:[{user}]"), self.path("proc/self/ns/user")).unwrap();
     }
     fn run(&self, probes: Probes, uprobes: bool, mount: bool) -> Report {
+        run(&self.system(KERNEL_BTF), Options { probes, uprobes, mount })
+    }
+    fn system(&self, btf: &str) -> System<'_> {
         let root = self.root.path().to_owned();
-        run(
-            &System { root, os: "linux", arch: self.arch, kernel: &self.kernel },
-            Options { btf: Path::new(KERNEL_BTF), probes, uprobes, mount },
-        )
+        System { root, btf: btf.into(), os: "linux", arch: self.arch, kernel: &self.kernel }
     }
     fn report(&self) -> Report {
         self.run(Probes::Auto, true, false)
@@ -179,11 +179,7 @@ fn without_btf_the_configuration_is_named() {
 fn btf_can_be_in_another_file() {
     let machine = Machine::new();
     machine.remove("sys/kernel/btf/vmlinux");
-    let check = |path: &str| {
-        let root = machine.root.path().to_owned();
-        let system = System { root, os: "linux", arch: machine.arch, kernel: &machine.kernel };
-        kernel::btf(&system, Path::new(path))
-    };
+    let check = |path: &str| kernel::btf(&machine.system(path));
     assert_check(&check("/boot/k.btf"), Verdict::Fatal, "/boot/k.btf: No such file", "by --btf (`pahole");
     machine.write("boot/k.btf", "\x7fELF");
     assert_check(&check("/boot/k.btf"), Verdict::Fatal, "/boot/k.btf is not BTF", "of exactly this kernel");
@@ -416,7 +412,7 @@ fn the_table_is_aligned_and_json_has_the_same() {
 /// What this machine is, nobody knows; that every bad verdict has a cure, and the way fits the verdict, holds anywhere.
 #[test]
 fn the_real_machine_gets_a_consistent_report() {
-    let options = Options { btf: Path::new(KERNEL_BTF), probes: Probes::Auto, uprobes: true, mount: false };
+    let options = Options { probes: Probes::Auto, uprobes: true, mount: false };
     let report = run(&System::running(), options);
     assert!(find(&report, "kernel").cause.contains('.'), "{report}");
     for check in &report.checks {

@@ -2,10 +2,7 @@
 
 use super::{Check, Choice, System, Way};
 use memchr::memmem;
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::PathBuf};
 
 /// Where tracefs belongs.
 const PLACE: &str = "/sys/kernel/tracing";
@@ -63,7 +60,7 @@ enum Hidden {
 
 impl Tracing {
     /// Finds tracefs, mounts it if it may and has to.
-    pub(super) fn find(system: &System<'_>, btf: &Path, mount: bool) -> Self {
+    pub(super) fn find(system: &System<'_>, mount: bool) -> Self {
         let mut events = look(system);
         let mut mounted_now = false;
         if mount && matches!(events, Err(Hidden::NotMounted(_))) {
@@ -77,7 +74,7 @@ impl Tracing {
         }
         let types = match events {
             Ok(_) => Vec::new(),
-            Err(_) => fs::read(system.place(btf)).unwrap_or_default(),
+            Err(_) => fs::read(system.btf_file()).unwrap_or_default(),
         };
         Self { events, mounted_now, types }
     }

@@ -4,9 +4,11 @@ use anyhow::Context as _;
 
 use crate::{
     exchange::{Excluded, Seed},
+    export::ConsoleOptions,
     pipeline,
+    preflight::System,
     sampler::Sampler,
-    settings::{Color, Level, Settings},
+    settings::{Level, Settings},
     span::{assemble::Assembler, conventions::Conventions, route::Router},
 };
 
@@ -45,6 +47,19 @@ pub fn pipeline(settings: &Settings, seed: Seed) -> anyhow::Result<pipeline::Opt
 fn excluded(settings: &Settings) -> Excluded {
     let rules = settings.exclude.clone();
     Box::new(move |request| rules.rule(&request.target, request.user_agent.as_deref()).is_some())
+}
+
+/// How the console is drawn.
+pub fn console(settings: &Settings) -> ConsoleOptions {
+    let colour = settings.console_color.forced();
+    ConsoleOptions { width: settings.console_width, colour }
+}
+
+/// The machine, as the preflight looks at it.
+pub fn system(settings: &Settings) -> System<'static> {
+    let mut system = System::running();
+    system.btf.clone_from(&settings.btf);
+    system
 }
 
 /// The programs' own level of diagnostics, as their loader counts it.

@@ -29,12 +29,13 @@ use crate::{
     census::{Census, Rules},
     export::{self, Counts, Exporter},
     metrics::{Metrics, Source, otlp},
-    preflight::{self, System, Way},
-    process::{Procfs, parse_attributes, selection::Selection},
+    preflight::{self, Way},
+    process::{Host, Procfs, parse_attributes, selection::Selection},
     record::{Input, Writer},
     settings::Settings,
 };
 
+pub use assemble::system;
 pub use replay::{replay, spans};
 use threads::{Sink, Work};
 
@@ -65,6 +66,8 @@ async fn agent(settings: &Settings, record: Option<&Path>) -> anyhow::Result<()>
     let seed = assemble::seed()?;
     let pipeline_options = assemble::pipeline(settings, seed)?;
     let selection = selection(settings)?;
+    let procfs = Procfs::new("/proc").context("cannot read /proc")?;
+    let push = otlp::prepare(lookup, &Host::read(&procfs, Path::new("/")))?;
     let way = check(settings)?;
     let metrics = Arc::new(Metrics::default());
     let counts = Arc::new(Counts::default());
@@ -85,7 +88,7 @@ async fn agent(settings: &Settings, record: Option<&Path>) -> anyhow::Result<()>
     let gauges = gauges::Gauges::new(counters, census.entries(), counts, settings);
     let source = Source { metrics: metrics.clone(), gauges: gauges.clone() };
     let status = status::source(settings, way, verdicts, census.entries(), gauges.clone());
-    let push: Option<otlp::Push> = None;
+    let push = push.map(|prepared| prepared.start(&source));
     if let Some(admin) = admin {
         tracing::info!("admin port at http://{}", admin.address());
         let answers = Answers { ready: ready.clone(), status: Arc::new(status), metrics: source };
@@ -126,15 +129,15 @@ fn exporter(
     export: &export::Settings,
     counts: &Arc<Counts>,
 ) -> Result<Exporter, export::Error> {
-    let export = export.clone();
-
+    let mut export = export.clone();
+    export.console = assemble::console(settings);
     Exporter::start(&export, counts.clone())
 }
 
 /// Checks what the kernel and the privileges allow.
 fn check(settings: &Settings) -> anyhow::Result<Mode> {
     let options = preflight::Options { probes: settings.probes, uprobes: settings.uprobes, mount: true };
-    let report = preflight::run(&System::running(), options);
+    let report = preflight::run(&assemble::system(settings), options);
     let fatal: Vec<String> = report.fatal().map(ToString::to_string).collect();
     if !fatal.is_empty() {
         bail!("this machine does not let the agent work:\n{}", fatal.join("\n"));
@@ -148,7 +151,7 @@ fn check(settings: &Settings) -> anyhow::Result<Mode> {
 
 fn start_capture(settings: &Settings, mode: Mode) -> anyhow::Result<Capture> {
     let options = capture::Options {
-        btf: "/sys/kernel/btf/vmlinux".into(),
+        btf: settings.btf.clone(),
         head_limit: settings.head_limit,
         ring_bytes: settings.ring_buffer,
         connections: settings.max_connections,

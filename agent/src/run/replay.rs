@@ -49,7 +49,8 @@ pub fn spans(settings: &Settings, file: &Path) -> anyhow::Result<(Vec<Span>, Arc
 /// # Errors
 /// As [`spans`]; the spans could not be delivered.
 pub fn replay(settings: &Settings, file: &Path) -> anyhow::Result<()> {
-    let export_settings = export::Settings::parse(|name| settings.otel(name))?;
+    let mut export_settings = export::Settings::parse(|name| settings.otel(name))?;
+    export_settings.console = assemble::console(settings);
 
     let (spans, _) = spans(settings, file)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -31,10 +31,12 @@ use super::{Inputs, gauges::Gauges};
 const BUSY: Duration = Duration::from_millis(20);
 /// While none come. A new process wakes the reader at once.
 const IDLE: Duration = Duration::from_millis(100);
-/// How often all processes are looked at, in case a turn was missed.
-const RESCAN: Duration = Duration::from_secs(5);
-/// How often the census asks what the kernel side found.
-const REFRESH: Duration = Duration::from_secs(1);
+/// How often all processes are looked at, in case a turn was missed: it reads much of /proc.
+const RESCAN: Duration = Duration::from_secs(60);
+/// How often those are looked at whose runtime can still show itself.
+const REVIEW: Duration = Duration::from_secs(5);
+/// How soon the census notices that it is to stop.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A turn in a process's life.
 pub type Turn = (EventKind, Lifecycle);
@@ -170,8 +172,9 @@ pub fn census(
         ready.set(true);
         tracing::info!("ready: {} processes are traced", census.traced());
         let mut scanned = Instant::now();
+        let mut reviewed = scanned;
         while !stop.load(Relaxed) {
-            let alive = match turns.recv_timeout(REFRESH) {
+            let alive = match turns.recv_timeout(PATIENCE) {
                 Ok((kind, turn)) => send(census.turn(kind, &turn).into_iter().collect()),
                 Err(RecvTimeoutError::Timeout) => true,
                 Err(RecvTimeoutError::Disconnected) => false,
@@ -179,9 +182,12 @@ pub fn census(
             if !alive {
                 return !stop.load(Relaxed);
             }
+            if reviewed.elapsed() >= REVIEW {
+                reviewed = Instant::now();
+                census.review();
+            }
             if scanned.elapsed() >= RESCAN {
                 scanned = Instant::now();
-                census.refresh();
                 if !send(census.scan()) {
                     return !stop.load(Relaxed);
                 }

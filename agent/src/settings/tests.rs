@@ -202,7 +202,7 @@ fn more_values_that_are_not_understood() {
         ),
         ("--max-duration 25h", "--max-duration \"25h\": accepted is 1s to 24h"),
         ("--max-connections 1", "--max-connections \"1\": accepted is 16 to 1048576"),
-        ("--console-width 3", "--console-width \"3\": accepted are auto, or a number of columns, 40 to 1000"),
+        ("--console-width 3", "--console-width \"3\": accepted are auto, or a number of columns, 60 to 1000"),
         ("--console-color red", "--console-color \"red\": accepted are auto, always, never"),
         (
             "--ring-buffer 99999999999GiB",
@@ -247,8 +247,8 @@ fn flags_without_a_value_are_true_and_can_be_taken_back() {
 fn the_kernels_types_can_be_in_any_file() {
     let variable = [("SOCKSPAN_BTF", "/boot/kernel, mine.btf")];
     assert_eq!(settings("", &variable, "").btf, Path::new("/boot/kernel, mine.btf"));
-    assert_eq!(settings("--btf ./k.btf", &variable, "btf: /x\n").btf, Path::new("./k.btf"));
-    assert_eq!(settings("", &[], "btf: /x\n").btf, Path::new("/x"));
+    assert_eq!(settings("--config $FILE --btf ./k.btf", &variable, "btf: /x\n").btf, Path::new("./k.btf"));
+    assert_eq!(settings("--config $FILE", &[], "btf: /x\n").btf, Path::new("/x"));
     let error = invoke("--all --btf=", &[], "").unwrap_err();
     assert!(error.contains("the path of a file is accepted"), "{error}");
 }

@@ -225,8 +225,8 @@ impl Value for Option<u16> {
         if text == "auto" {
             return Ok(None);
         }
-        let columns = text.parse().ok().filter(|columns| (40..=1000).contains(columns));
-        columns.map(Some).ok_or_else(|| "accepted are auto, or a number of columns, 40 to 1000".into())
+        let columns = text.parse().ok().filter(|columns| (60..=1000).contains(columns));
+        columns.map(Some).ok_or_else(|| "accepted are auto, or a number of columns, 60 to 1000".into())
     }
     fn show(&self) -> String {
         self.map_or("auto".into(), |columns| columns.to_string())

@@ -34,6 +34,8 @@ pub enum Name {
     Clippy,
     /// cargo-deny: licences, sources, known flaws
     Deny,
+    /// The eBPF programs for the machine this one isn't: arm64 on x86-64; built, not run
+    Machine,
     /// Unit, replay and property tests; need no privileges
     Unit,
     /// Integration tests with this kernel and the real services; need root
@@ -142,6 +144,7 @@ fn step(name: Name, options: &Options, shared: &Shared) -> (Count, Duration) {
         Name::Fmt => checks::fmt(),
         Name::Clippy => checks::clippy(shared),
         Name::Deny => checks::deny(),
+        Name::Machine => checks::machine(),
         Name::Unit => checks::unit(shared),
         Name::Integration => real::integration(shared),
         Name::Jaeger => real::jaeger(shared),

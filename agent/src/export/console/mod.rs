@@ -32,25 +32,33 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// The width where there is no terminal to ask.
 const DEFAULT_WIDTH: usize = 120;
 
+/// What the user wants of the waterfalls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConsoleOptions {
+    /// Columns; `None` is the terminal's width, as it is when a trace is drawn. Less than 60 counts as 60.
+    pub width: Option<u16>,
+    /// ANSI colours; `None` is where a terminal is, unless `NO_COLOR` is set to anything.
+    pub colour: Option<bool>,
+}
+
 /// Where waterfalls are drawn.
 pub(super) struct Terminal {
     out: Box<dyn Write + Send>,
-    width: fn() -> usize,
+    width: Option<u16>,
     colour: bool,
 }
 
 impl Terminal {
-    /// Standard output, in colour if it is a terminal and `NO_COLOR` is not set to anything.
-    pub(super) fn stdout() -> Self {
-        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let colour = wanted && io::stdout().is_terminal();
-        Self { out: Box::new(io::stdout()), width: terminal_width, colour }
+    /// Standard output.
+    pub(super) fn stdout(options: ConsoleOptions) -> Self {
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let auto = !no_color && io::stdout().is_terminal();
+        Self::new(Box::new(io::stdout()), options, auto)
     }
 
-    /// Anything else, of a fixed width and without colour.
-    #[cfg(test)]
-    pub(super) fn plain(out: Box<dyn Write + Send>) -> Self {
-        Self { out, width: || 100, colour: false }
+    /// Draws on `out`, in colour if `options` say so, or if they leave it to `auto`.
+    pub(super) fn new(out: Box<dyn Write + Send>, options: ConsoleOptions, auto: bool) -> Self {
+        Self { out, width: options.width, colour: options.colour.unwrap_or(auto) }
     }
 }
 
@@ -84,7 +92,8 @@ pub(super) async fn run(shared: Arc<Shared>, commands: mpsc::Receiver<Command>, 
             let last = batch.is_empty();
             held.add(batch, Instant::now());
             for trace in held.settled(Instant::now(), all && last) {
-                let text = render(&trace, width(), colour);
+                let width = width.map_or_else(terminal_width, usize::from);
+                let text = render(&trace, width, colour);
                 console.draw(&trace, text).await;
             }
             if last {

@@ -1,6 +1,6 @@
-//! The endpoint's rules: default ports, `/v1/traces`, and gRPC targets without a scheme.
+//! The endpoint's rules: default ports, the signal's path, and gRPC targets without a scheme.
 
-use super::{Protocol, reader::Reader};
+use super::{Protocol, Signal, reader::Reader};
 use reqwest::Url;
 use std::fmt;
 
@@ -12,17 +12,19 @@ impl Endpoint {
     /// The server that is meant where none is named.
     ///
     /// # Panics
-    /// Never: the text is a constant that the tests parse.
-    pub(super) fn default_of(protocol: Protocol) -> Self {
-        let text = match protocol {
-            Protocol::Grpc => "http://localhost:4317",
-            Protocol::HttpProtobuf => "http://localhost:4318/v1/traces",
+    /// Never: the texts are constants that the tests parse.
+    pub(super) fn default_of(protocol: Protocol, signal: Signal) -> Self {
+        let (server, path) = match protocol {
+            Protocol::Grpc => ("http://localhost:4317", "/"),
+            Protocol::HttpProtobuf => ("http://localhost:4318", signal.path()),
         };
-        Self(Url::parse(text).expect("a constant URL"))
+        let mut url = Url::parse(server).expect("a constant URL");
+        url.set_path(path);
+        Self(url)
     }
 
     /// The URL, query included.
-    pub(in crate::export) fn url(&self) -> &Url {
+    pub(crate) fn url(&self) -> &Url {
         &self.0
     }
 
@@ -58,19 +60,20 @@ impl fmt::Debug for Endpoint {
 pub(super) fn read(
     reader: &mut Reader<'_>,
     names: &[&'static str; 2],
+    signal: Signal,
     protocol: Protocol,
     insecure: bool,
 ) -> Endpoint {
-    let Some((name, value)) = reader.text(names) else { return Endpoint::default_of(protocol) };
+    let Some((name, value)) = reader.text(names) else { return Endpoint::default_of(protocol, signal) };
     let parsed = match protocol {
         Protocol::Grpc => grpc(&value, insecure),
-        Protocol::HttpProtobuf => http(&value, name == names[1]),
+        Protocol::HttpProtobuf => http(&value, (name == names[1]).then(|| signal.path())),
     };
     parsed.unwrap_or_else(|accepted| {
         // Whatever holds an @ or a query may hold a secret.
         let value = (!value.contains(['@', '?'])).then_some(value);
         reader.problem(name, value, accepted);
-        Endpoint::default_of(protocol)
+        Endpoint::default_of(protocol, signal)
     })
 }
 
@@ -99,12 +102,12 @@ fn with_default_port(mut url: Url, value: &str, port: u16) -> Url {
     url
 }
 
-/// A URL; the general one gets the signal's path appended, the signal's own is used as it is.
-fn http(value: &str, general: bool) -> Result<Endpoint, &'static str> {
+/// A URL; the general one gets the signal's path `appended`, the signal's own is used as it is.
+fn http(value: &str, appended: Option<&str>) -> Result<Endpoint, &'static str> {
     let mut url =
         parse(value, "a URL is accepted: http://host:port or https://host:port, with or without a path")?;
-    if general {
-        let path = format!("{}/v1/traces", url.path().trim_end_matches('/'));
+    if let Some(appended) = appended {
+        let path = format!("{}{appended}", url.path().trim_end_matches('/'));
         url.set_path(&path);
     }
     Ok(Endpoint(url))

@@ -1,11 +1,12 @@
-//! What the standard OpenTelemetry variables say about the export of spans.
+//! What the standard OpenTelemetry variables say about the export of spans, and of the agent's own metrics.
 //!
 //! In: a lookup from a variable's name to its value (the environment, or anything layered above it).
-//! Out: [`Settings`], or every [`Problem`] at once. Nothing here reads the environment or a file:
+//! Out: [`Settings`] for spans, [`Otlp`] alone for metrics, or every [`Problem`] at once. Nothing here reads the environment or a file:
 //! certificates are named here and read by the transport when the exporter starts.
 
 mod endpoint;
 mod header;
+mod otlp;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -14,9 +15,11 @@ use self::reader::Reader;
 pub use self::{
     endpoint::Endpoint,
     header::{Header, Secret},
+    otlp::{Compression, FileSetting, Otlp, Protocol, Signal},
     reader::{Problem, Problems},
 };
-use std::{fmt, path::PathBuf, time::Duration};
+use super::console::ConsoleOptions;
+use std::{fmt, time::Duration};
 
 /// The most bytes of spans that wait for export, where nothing else is said.
 pub const DEFAULT_QUEUE_BYTES: usize = 32 << 20;
@@ -30,6 +33,8 @@ pub struct Settings {
     pub batch: Batch,
     /// How long to wait after an attempt that may be repeated.
     pub retry: Retry,
+    /// How the console draws. No variables of the specification: the agent's own settings say it.
+    pub console: ConsoleOptions,
 }
 
 /// What takes the spans.
@@ -41,52 +46,6 @@ pub enum Target {
     Console,
     /// Nothing: spans are discarded, uncounted.
     None,
-}
-
-/// A server that speaks OTLP, by `OTEL_EXPORTER_OTLP_*`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Otlp {
-    /// Encoding and transport.
-    pub protocol: Protocol,
-    /// The server, with the whole path for `http/protobuf`.
-    pub endpoint: Endpoint,
-    /// Sent with every request; the values never print.
-    pub headers: Vec<Header>,
-    /// Of the request's body.
-    pub compression: Compression,
-    /// The limit of one attempt; [`Duration::MAX`] (the variable's 0) is none.
-    pub timeout: Duration,
-    /// The certificate authority to trust instead of the system's, PEM.
-    pub certificate: Option<FileSetting>,
-    /// This client's certificate chain and its private key, PEM.
-    pub identity: Option<(FileSetting, FileSetting)>,
-}
-
-/// A file that a variable names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileSetting {
-    /// The variable, for messages.
-    pub variable: &'static str,
-    /// Its value.
-    pub path: PathBuf,
-}
-
-/// `OTEL_EXPORTER_OTLP_PROTOCOL`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// Protocol buffers over gRPC.
-    Grpc,
-    /// Protocol buffers over HTTP/1.1.
-    HttpProtobuf,
-}
-
-/// `OTEL_EXPORTER_OTLP_COMPRESSION`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compression {
-    /// As it is.
-    None,
-    /// gzip.
-    Gzip,
 }
 
 /// How spans wait, by `OTEL_BSP_*` (the batch span processor's variables).
@@ -134,16 +93,12 @@ impl Default for Retry {
 impl Default for Settings {
     /// What no variable at all means: OTLP over gRPC to `http://localhost:4317`.
     fn default() -> Self {
-        let otlp = Otlp {
-            protocol: Protocol::Grpc,
-            endpoint: Endpoint::default_of(Protocol::Grpc),
-            headers: Vec::new(),
-            compression: Compression::None,
-            timeout: Duration::from_secs(10),
-            certificate: None,
-            identity: None,
-        };
-        Self { target: Target::Otlp(Box::new(otlp)), batch: Batch::default(), retry: Retry::default() }
+        Self {
+            target: Target::Otlp(Box::new(Otlp::default_of(Signal::Traces))),
+            batch: Batch::default(),
+            retry: Retry::default(),
+            console: ConsoleOptions::default(),
+        }
     }
 }
 
@@ -159,9 +114,9 @@ impl Settings {
         let target = match reader.choice(&["OTEL_TRACES_EXPORTER"], &["otlp", "console", "none"]) {
             Some("console") => Target::Console,
             Some("none") => Target::None,
-            _ => otlp(&mut reader),
+            _ => Target::Otlp(Box::new(Otlp::read(&mut reader, Signal::Traces))),
         };
-        reader.finish(Self { target, batch, retry: Retry::default() })
+        reader.finish(Self { target, batch, ..Self::default() })
     }
 
     /// The settings as names and printable values, without secrets.
@@ -181,25 +136,6 @@ impl Settings {
     }
 }
 
-impl Otlp {
-    fn describe(&self) -> Vec<(&'static str, String)> {
-        let file = |f: &FileSetting| f.path.display().to_string();
-        let headers: Vec<String> = self.headers.iter().map(|h| format!("{}={}", h.name, h.value)).collect();
-        let mut all = vec![
-            ("protocol", self.protocol.to_string()),
-            ("endpoint", self.endpoint.to_string()),
-            ("headers", headers.join(",")),
-            ("compression", self.compression.to_string()),
-            ("timeout", limit(self.timeout)),
-        ];
-        all.extend(self.certificate.iter().map(|f| ("certificate", file(f))));
-        if let Some((certificate, key)) = &self.identity {
-            all.extend([("client_certificate", file(certificate)), ("client_key", file(key))]);
-        }
-        all
-    }
-}
-
 fn limit(duration: Duration) -> String {
     if duration == Duration::MAX { "none".into() } else { format!("{duration:?}") }
 }
@@ -211,69 +147,6 @@ impl fmt::Display for Target {
             Self::Console => "console",
             Self::None => "none",
         })
-    }
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Grpc => "grpc",
-            Self::HttpProtobuf => "http/protobuf",
-        })
-    }
-}
-
-impl fmt::Display for Compression {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "none",
-            Self::Gzip => "gzip",
-        })
-    }
-}
-
-/// A variable's two names, the signal's own first: it wins whole, nothing is merged.
-macro_rules! names {
-    ($suffix:literal) => {
-        [concat!("OTEL_EXPORTER_OTLP_TRACES_", $suffix), concat!("OTEL_EXPORTER_OTLP_", $suffix)]
-    };
-}
-
-fn otlp(reader: &mut Reader<'_>) -> Target {
-    let protocol = match reader.choice(&names!("PROTOCOL"), &["grpc", "http/protobuf"]) {
-        Some("http/protobuf") => Protocol::HttpProtobuf,
-        _ => Protocol::Grpc,
-    };
-    let compression = match reader.choice(&names!("COMPRESSION"), &["gzip", "none"]) {
-        Some("gzip") => Compression::Gzip,
-        _ => Compression::None,
-    };
-    let insecure = reader.choice(&names!("INSECURE"), &["true", "false"]) == Some("true");
-    Target::Otlp(Box::new(Otlp {
-        protocol,
-        endpoint: endpoint::read(reader, &names!("ENDPOINT"), protocol, insecure),
-        headers: header::read(reader, &names!("HEADERS"), protocol),
-        compression,
-        timeout: reader.timeout(&names!("TIMEOUT"), Duration::from_secs(10)),
-        certificate: reader.file(&names!("CERTIFICATE")),
-        identity: identity(reader),
-    }))
-}
-
-fn identity(reader: &mut Reader<'_>) -> Option<(FileSetting, FileSetting)> {
-    let certificate = reader.file(&names!("CLIENT_CERTIFICATE"));
-    let key = reader.file(&names!("CLIENT_KEY"));
-    match (certificate, key) {
-        (Some(certificate), Some(key)) => Some((certificate, key)),
-        (None, None) => None,
-        (Some(alone), None) => {
-            reader.problem(alone.variable, None, "needs OTEL_EXPORTER_OTLP_CLIENT_KEY beside it");
-            None
-        }
-        (None, Some(alone)) => {
-            reader.problem(alone.variable, None, "needs OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE beside it");
-            None
-        }
     }
 }
 

@@ -183,6 +183,36 @@ fn all_problems_are_told_at_once() {
 }
 
 #[test]
+fn metrics_have_the_same_rules_with_names_and_a_path_of_their_own() {
+    let metrics = |variables: &[(&str, &str)]| {
+        Otlp::parse(Signal::Metrics, |name| {
+            variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned())
+        })
+    };
+    let url = |variables: &[(&str, &str)]| metrics(variables).unwrap().endpoint.url().to_string();
+    assert_eq!(url(&[]), "http://localhost:4317/");
+    assert_eq!(url(&[HTTP]), "http://localhost:4318/v1/metrics");
+    assert_eq!(url(&[HTTP, ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c/b")]), "http://c/b/v1/metrics");
+    assert_eq!(url(&[HTTP, ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://c/m")]), "http://c/m");
+    let own = metrics(&[
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "t=1"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a=1"),
+        ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "m=1,n=2"),
+        ("OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", "ca.pem"),
+        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "https://m:9"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "udp://x"),
+    ])
+    .unwrap();
+    assert_eq!(own.headers.len(), 2);
+    assert_eq!(own.certificate.as_ref().unwrap().variable, "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE");
+    assert_eq!(own.destination(), ("m".to_owned(), 9));
+    let wrong = [("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "x"), ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "y")];
+    let text = metrics(&wrong).unwrap_err().to_string();
+    assert!(text.starts_with("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL=\"y\""), "{text}");
+    assert_eq!(text.lines().count(), 2, "{text}");
+}
+
+#[test]
 fn otlp_variables_do_not_matter_to_the_console() {
     let settings = parse(&[("OTEL_TRACES_EXPORTER", "console"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "udp")]);
     assert_eq!(settings.unwrap().target, Target::Console);

@@ -1,7 +1,7 @@
 //! The console exporter's task, with a buffer for a terminal.
 
 use super::{SOON, sample::span, settings, spans};
-use crate::export::{Counts, Exporter, Running, console, shared::Shared};
+use crate::export::{ConsoleOptions, Counts, Exporter, Running, console, shared::Shared};
 use std::{
     io::{self, Write},
     sync::{Arc, Mutex},
@@ -37,12 +37,22 @@ impl Write for Broken {
     }
 }
 
+const PLAIN: ConsoleOptions = ConsoleOptions { width: Some(100), colour: Some(false) };
+
 fn start_on(out: impl Write + Send + 'static) -> (Exporter, Arc<Counts>) {
+    start_with(out, PLAIN, true)
+}
+
+fn start_with(
+    out: impl Write + Send + 'static,
+    options: ConsoleOptions,
+    auto: bool,
+) -> (Exporter, Arc<Counts>) {
     let counts = Arc::new(Counts::default());
     let shared =
         Arc::new(Shared::new(&settings(&[("OTEL_TRACES_EXPORTER", "console")]), Arc::clone(&counts)));
     let (commands, receiver) = mpsc::channel(8);
-    let terminal = console::Terminal::plain(Box::new(out));
+    let terminal = console::Terminal::new(Box::new(out), options, auto);
     let worker = Mutex::new(Some(tokio::spawn(console::run(Arc::clone(&shared), receiver, terminal))));
     (Exporter { running: Some(Running { shared, commands, worker }) }, counts)
 }
@@ -61,6 +71,29 @@ async fn a_settled_trace_is_drawn_once_and_the_rest_at_shutdown() {
     exporter.shutdown(SOON).await.unwrap();
     assert_eq!(drawn().matches("Trace ").count(), 3);
     assert_eq!(spans(&counts), [4, 0, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn width_and_colour_are_as_the_settings_say() {
+    let plain = ConsoleOptions::default();
+    let cases = [
+        (ConsoleOptions { width: Some(70), ..plain }, false, false),
+        (ConsoleOptions { width: Some(140), ..plain }, true, true),
+        (ConsoleOptions { width: Some(70), colour: Some(true) }, false, true),
+        (ConsoleOptions { width: Some(140), colour: Some(false) }, true, false),
+    ];
+    for (options, auto, coloured) in cases {
+        let screen = Screen::default();
+        let (exporter, _) = start_with(screen.clone(), options, auto);
+        exporter.offer(vec![span(1, 1), span(1, 2)]);
+        exporter.shutdown(SOON).await.unwrap();
+        let drawn = String::from_utf8(screen.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(drawn.contains('\x1b'), coloured, "{options:?} {auto}");
+        if !coloured {
+            let widest = drawn.lines().map(|line| line.chars().count()).max();
+            assert_eq!(widest, options.width.map(usize::from), "{drawn}");
+        }
+    }
 }
 
 #[tokio::test]

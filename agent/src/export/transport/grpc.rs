@@ -86,6 +86,19 @@ impl Transport for Grpc {
     }
 }
 
+/// A channel that ends each request and each attempt to connect after the settings' limit itself, for clients that
+/// don't. Nothing is sent yet. Must be called within a tokio runtime.
+///
+/// # Errors
+/// Certificates that can't be read or used.
+pub(crate) fn channel(otlp: &Otlp) -> Result<Channel, Error> {
+    let mut endpoint = endpoint(otlp, &otlp.endpoint)?;
+    if otlp.timeout != Duration::MAX {
+        endpoint = endpoint.timeout(otlp.timeout).connect_timeout(otlp.timeout);
+    }
+    Ok(endpoint.connect_lazy())
+}
+
 fn endpoint(otlp: &Otlp, target: &Target) -> Result<Endpoint, Error> {
     let wrong = |error: tonic::transport::Error| Error::Transport(chain(&error));
     let endpoint = Endpoint::from_shared(target.url().to_string())
@@ -95,7 +108,11 @@ fn endpoint(otlp: &Otlp, target: &Target) -> Result<Endpoint, Error> {
     if target.secure() { endpoint.tls_config(tls::for_grpc(otlp)?).map_err(wrong) } else { Ok(endpoint) }
 }
 
-fn metadata(headers: &[Header]) -> Result<MetadataMap, Error> {
+/// The headers as gRPC has them.
+///
+/// # Errors
+/// A header that gRPC can't carry.
+pub(crate) fn metadata(headers: &[Header]) -> Result<MetadataMap, Error> {
     let mut map = MetadataMap::new();
     for header in headers {
         let key = MetadataKey::<Ascii>::from_bytes(header.name.as_bytes());

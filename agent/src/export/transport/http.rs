@@ -4,7 +4,7 @@ use super::{Outcome, Transport, accepted, chain, status::RpcStatus, timed_out, t
 use crate::export::{
     USER_AGENT,
     error::Error,
-    settings::{Compression, Otlp},
+    settings::{Compression, Header, Otlp},
 };
 use bytes::Bytes;
 use flate2::{Compression as Level, write::GzEncoder};
@@ -38,20 +38,8 @@ impl Http {
     /// # Errors
     /// Certificates that can't be read or used, and values that HTTP can't carry.
     pub(in crate::export) fn new(otlp: &Otlp) -> Result<Self, Error> {
-        // Proxies and redirects would make the destination another than the one that is left untraced.
-        let mut client = Client::builder()
-            .http1_only()
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .pool_max_idle_per_host(1)
-            .user_agent(USER_AGENT);
-        client = if otlp.endpoint.secure() {
-            client.tls_backend_preconfigured(tls::for_http(otlp)?)
-        } else {
-            client.tls_backend_preconfigured(tls::none()?)
-        };
         Ok(Self {
-            client: client.build().map_err(|error| Error::Transport(chain(&error)))?,
+            client: client(otlp)?,
             url: otlp.endpoint.url().clone(),
             headers: headers(otlp)?,
             compression: otlp.compression,
@@ -84,9 +72,31 @@ impl Transport for Http {
     }
 }
 
-fn headers(otlp: &Otlp) -> Result<HeaderMap, Error> {
+/// A client that keeps one connection. Nothing is sent yet; a request's limit is for the caller to set.
+///
+/// # Errors
+/// Certificates that can't be read or used.
+pub(crate) fn client(otlp: &Otlp) -> Result<Client, Error> {
+    let tls = if otlp.endpoint.secure() { tls::for_http(otlp)? } else { tls::none()? };
+    // Proxies and redirects would make the destination another than the one that is left untraced.
+    Client::builder()
+        .http1_only()
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .pool_max_idle_per_host(1)
+        .user_agent(USER_AGENT)
+        .tls_backend_preconfigured(tls)
+        .build()
+        .map_err(|error| Error::Transport(chain(&error)))
+}
+
+/// The headers as HTTP has them.
+///
+/// # Errors
+/// A header that HTTP can't carry.
+pub(crate) fn header_map(headers: &[Header]) -> Result<HeaderMap, Error> {
     let mut map = HeaderMap::new();
-    for header in &otlp.headers {
+    for header in headers {
         let name = HeaderName::from_bytes(header.name.as_bytes());
         let value = HeaderValue::from_str(header.value.expose());
         let (Ok(name), Ok(mut value)) = (name, value) else {
@@ -95,6 +105,11 @@ fn headers(otlp: &Otlp) -> Result<HeaderMap, Error> {
         value.set_sensitive(true);
         map.append(name, value);
     }
+    Ok(map)
+}
+
+fn headers(otlp: &Otlp) -> Result<HeaderMap, Error> {
+    let mut map = header_map(&otlp.headers)?;
     map.insert(CONTENT_TYPE, PROTOBUF);
     if otlp.compression == Compression::Gzip {
         map.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));

@@ -10,6 +10,10 @@ mod status;
 mod tls;
 
 pub(super) use self::{grpc::Grpc, http::Http};
+pub(crate) use self::{
+    grpc::{channel, metadata},
+    http::{client, header_map},
+};
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use std::{error::Error as StdError, future::Future, time::Duration};

@@ -9,14 +9,32 @@ use opentelemetry_proto::tonic::{
     common::v1::any_value::Value,
     metrics::v1::{AggregationTemporality, metric::Data, number_data_point::Value as Number},
 };
+use opentelemetry_sdk::metrics::Temporality;
 use prost::Message;
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Instant,
+};
 use tokio::{net::TcpListener, sync::mpsc};
-use tonic::transport::Endpoint;
+
+const HTTP: (&str, &str) = ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
+
+fn lookup<'a>(variables: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<String> + 'a {
+    |name| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned())
+}
 
 fn parse(variables: &[(&str, &str)]) -> Result<Option<Schedule>, String> {
-    let lookup = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
-    Schedule::parse(lookup).map_err(|error| error.to_string())
+    Schedule::parse(lookup(variables)).map_err(|error| error.to_string())
+}
+
+fn prepared(variables: &[(&str, &str)]) -> Result<Option<Prepared>, Error> {
+    prepare(lookup(variables), &Host { name: Some("node-1".into()), id: None, arch: "amd64" })
+}
+
+fn start(source: &Source, variables: &[(&str, &str)]) -> Push {
+    // An interval so long that only the flush at the end sends.
+    let once = [("OTEL_METRICS_EXPORTER", "otlp"), ("OTEL_METRIC_EXPORT_INTERVAL", "3600000")];
+    prepared(&[&once, variables].concat()).unwrap().unwrap().start(source)
 }
 
 #[test]
@@ -58,26 +76,20 @@ impl MetricsService for Receiver {
     }
 }
 
-fn target(transport: Transport) -> Target {
-    Target {
-        transport,
-        headers: vec![("x-key".into(), "k".into())],
-        gzip: true,
-        timeout: Duration::from_secs(5),
-        resource: vec![
-            ("service.name".into(), "sockspan".into()),
-            ("deployment.environment".into(), "test".into()),
-        ],
-    }
-}
-
-/// Long enough that only the flush at the end sends.
-const ONCE: Schedule = Schedule { interval: Duration::from_secs(3600), temporality: Temporality::Cumulative };
+/// What both protocols are given beside their endpoint.
+const COMMON: [(&str, &str); 4] = [
+    ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "x-key=k"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "x-other=o"),
+    ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+    ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=test"),
+];
 
 fn judge(export: &Export) {
     let resource = &export.resource_metrics[0].resource.as_ref().unwrap().attributes;
-    let value = |key| resource.iter().find(|a| a.key == key).and_then(|a| a.value.as_ref()?.value.clone());
+    let value =
+        |key: &str| resource.iter().find(|a| a.key == key).and_then(|a| a.value.as_ref()?.value.clone());
     assert_eq!(value("service.name"), Some(Value::StringValue("sockspan".into())));
+    assert_eq!(value("host.name"), Some(Value::StringValue("node-1".into())));
     assert_eq!(value("deployment.environment"), Some(Value::StringValue("test".into())));
     let metrics = &export.resource_metrics[0].scope_metrics[0].metrics;
     let names: Vec<_> = metrics.iter().map(|m| m.name.as_str()).collect();
@@ -107,9 +119,9 @@ async fn grpc_gets_the_whole_table_with_headers_and_resource() {
     let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
     tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
 
-    let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
+    let endpoint = format!("http://{address}");
     let source = source();
-    let push = Push::start(&source, &ONCE, target(Transport::Grpc(channel))).unwrap();
+    let push = start(&source, &[&COMMON[..], &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]].concat());
     source.metrics.events.add(EventKind::Data, 12);
     push.shutdown().await.unwrap();
     let (key, export) = received.recv().await.unwrap();
@@ -120,13 +132,13 @@ async fn grpc_gets_the_whole_table_with_headers_and_resource() {
 #[tokio::test]
 async fn http_gets_the_same_table() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/v1/metrics", listener.local_addr().unwrap());
+    let url = format!("http://{}", listener.local_addr().unwrap());
     let seen = Arc::new(Mutex::new(Vec::new()));
     let keep = seen.clone();
     let handler = move |request: HttpRequest| async move {
         let (head, body) = request.into_parts();
-        let about =
-            ["content-type", "content-encoding", "x-key"].map(|name| head.headers[name].to_str().unwrap());
+        let about = ["content-type", "content-encoding", "user-agent", "x-key", "x-other"];
+        let about = about.map(|name| head.headers.get(name).map_or("", |value| value.to_str().unwrap()));
         let about = about.join(" ");
         let body = to_bytes(body, 1 << 20).await.unwrap().to_vec();
         keep.lock().unwrap().push((about, body));
@@ -135,11 +147,13 @@ async fn http_gets_the_same_table() {
     tokio::spawn(async move { axum::serve(listener, router).await });
 
     let source = source();
-    let push = Push::start(&source, &ONCE, target(Transport::Http(client(), url))).unwrap();
+    let own = [("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()), HTTP];
+    let push = start(&source, &[&COMMON[..], &own].concat());
     source.metrics.events.add(EventKind::Data, 12);
     push.shutdown().await.unwrap();
     let (about, body) = seen.lock().unwrap().pop().unwrap();
-    assert_eq!(about, "application/x-protobuf gzip k");
+    let agent = concat!("sockspan/", env!("CARGO_PKG_VERSION"));
+    assert_eq!(about, format!("application/x-protobuf gzip {agent} k "));
     let mut plain = Vec::new();
     std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(body.as_slice()), &mut plain).unwrap();
     judge(&Export::decode(plain.as_slice()).unwrap());
@@ -147,32 +161,109 @@ async fn http_gets_the_same_table() {
 
 #[tokio::test]
 async fn a_receiver_that_is_not_there_is_an_error_at_the_end_and_nothing_worse() {
-    let url = "http://127.0.0.1:9/v1/metrics".to_owned();
-    let mut target = target(Transport::Http(client(), url));
-    target.timeout = Duration::from_millis(200);
-    let push = Push::start(&source(), &ONCE, target).unwrap();
-    assert!(push.shutdown().await.is_err());
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9");
+    for more in [HTTP, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")] {
+        let push = start(&source(), &[endpoint, more, ("OTEL_EXPORTER_OTLP_TIMEOUT", "200")]);
+        assert!(push.shutdown().await.is_err());
+    }
 }
 
 #[tokio::test]
-async fn a_header_that_cannot_be_sent_is_named_without_its_value() {
-    let channel = Endpoint::from_static("http://127.0.0.1:9").connect_lazy();
-    let mut target = target(Transport::Grpc(channel));
-    target.headers = vec![("authorization".into(), "secret\n".into())];
-    let Err(error) = Push::start(&source(), &ONCE, target) else { panic!("must fail") };
-    assert_eq!(
-        error.to_string(),
-        "OTEL_EXPORTER_OTLP_HEADERS: the header \"authorization\" can't be sent with metrics"
-    );
+async fn a_receiver_that_never_answers_costs_no_more_than_the_limit() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    // The library gives up on its exporter after 5 s; the exporter itself must have ended before.
+    for more in [HTTP, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")] {
+        let endpoint = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", endpoint.as_str());
+        let begun = Instant::now();
+        let push = start(&source(), &[endpoint, more, ("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "200")]);
+        assert!(push.shutdown().await.is_err());
+        assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    }
 }
 
-/// A client without TLS that never looks for certificates.
-fn client() -> reqwest::Client {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
-    reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().build().unwrap()
+#[tokio::test]
+async fn the_server_must_show_a_certificate_of_the_named_authority() {
+    let issued = |name: &str| rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let (trusted, other) = (issued("localhost"), issued("localhost"));
+    let folder = tempfile::tempdir().unwrap();
+    let certificate = folder.path().join("ca.pem");
+    let path = certificate.to_str().unwrap();
+    let https = |endpoint: &str, protocol, pem: String| {
+        std::fs::write(&certificate, pem).unwrap();
+        let mut variables = COMMON.to_vec();
+        let authority = ("OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", path);
+        variables.extend([("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint), authority, protocol]);
+        start(&source(), &variables)
+    };
+    let address = tls_receiver(&trusted).await;
+    let endpoint = format!("https://localhost:{}", address.port());
+    assert_eq!(https(&endpoint, HTTP, trusted.cert.pem()).shutdown().await, Ok(()));
+    assert!(https(&endpoint, HTTP, other.cert.pem()).shutdown().await.is_err());
+}
+
+/// Answers every request over TLS with success.
+async fn tls_receiver(issued: &rcgen::CertifiedKey<rcgen::KeyPair>) -> std::net::SocketAddr {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(issued.signing_key.serialize_der().into());
+    let config =
+        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![issued.cert.der().clone()], key)
+            .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut bytes = [0; 1024];
+            if stream.read(&mut bytes).await.is_ok_and(|n| bytes[..n].starts_with(b"POST /v1/metrics ")) {
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.ok();
+                // The rest of the request is read before the connection is closed.
+                while stream.read(&mut bytes).await.is_ok_and(|n| n > 0) {}
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told_before_anything_starts() {
+    let otlp = ("OTEL_METRICS_EXPORTER", "otlp");
+    let error = |more| prepared(&[otlp, more]).err().map(|error| error.to_string()).unwrap_or_default();
+    let cases = [
+        (
+            ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/json"),
+            "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL=\"http/json\": JSON is not supported",
+        ),
+        (("OTEL_RESOURCE_ATTRIBUTES", "x"), "OTEL_RESOURCE_ATTRIBUTES: resource attribute `x`"),
+        (
+            ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "authorization=hunter2%0a"),
+            "OTEL_EXPORTER_OTLP_METRICS_HEADERS: the value of authorization",
+        ),
+    ];
+    for (variable, message) in cases {
+        let text = error(variable);
+        assert!(text.starts_with(message) && !text.contains("hunter2"), "{text}");
+    }
+    let certificate = [
+        otlp,
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem"),
+    ];
+    let text = prepared(&certificate).err().unwrap().to_string();
+    assert!(text.starts_with("OTEL_EXPORTER_OTLP_CERTIFICATE: can't read /nowhere/ca.pem"), "{text}");
+    assert!(prepared(&certificate[1..]).unwrap().is_none(), "nobody asked for metrics");
+}
+
+#[tokio::test]
+async fn the_destination_is_told_so_that_it_can_be_left_out() {
+    let otlp = ("OTEL_METRICS_EXPORTER", "otlp");
+    let to = |more: &[_]| prepared(&[&[otlp], more].concat()).unwrap().unwrap().destination();
+    assert_eq!(to(&[]), ("localhost".to_owned(), 4317));
+    let own = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://m:8080/push");
+    assert_eq!(to(&[own, HTTP]), ("m".to_owned(), 8080));
 }

@@ -191,4 +191,4 @@ pub struct Lifecycle {
 
 const _: () = assert!(size_of::<Data>() == 16 + 6 * 8 + 6 * 4 + 8 + 32);
 const _: () = assert!(size_of::<Lifecycle>() == 24);
-const _: () = assert!(DATA_BYTES % 8 == 0);
+const _: () = assert!(DATA_BYTES.is_multiple_of(8));

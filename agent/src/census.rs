@@ -60,12 +60,15 @@ pub struct Entry {
 /// What all readers of the census share.
 pub type Entries = Arc<Mutex<HashMap<u32, Entry>>>;
 
+/// A user's rule for service.name, by executable.
+pub type Naming = Box<dyn Fn(&Path) -> Option<String> + Send>;
+
 /// What the census goes by.
 pub struct Rules {
     /// Whom to trace.
     pub selection: Selection,
     /// service.name by executable, as the user set it.
-    pub service_name: Box<dyn Fn(&Path) -> Option<String> + Send>,
+    pub service_name: Naming,
     /// Attributes for every resource.
     pub attributes: Vec<(String, String)>,
 }
@@ -274,7 +277,7 @@ impl Census {
         }
         match self.traced.hook(process.pid(), &found.hooks) {
             Ok(()) => (Policy::Loop, format!("event loop, by {} hooks in libuv and Node", found.hooks.len())),
-            Err(error) => (Policy::None, format!("headers only: uprobes failed: {}", chain(&error))),
+            Err(error) => (Policy::None, format!("headers only: {}", refused(&error))),
         }
     }
 
@@ -299,6 +302,17 @@ impl Census {
     pub fn traced(&self) -> usize {
         self.traced.len()
     }
+}
+
+/// Why a hook was refused. Some kernels ask for more than CAP_PERFMON before they set a breakpoint.
+fn refused(error: &crate::capture::Error) -> String {
+    let cause = chain(error);
+    let cure = if cause.contains("os error 1)") || cause.contains("os error 13)") {
+        "; this kernel wants CAP_SYS_ADMIN for uprobes: grant it, or say --no-uprobes to do without"
+    } else {
+        ""
+    };
+    format!("uprobes failed: {cause}{cure}")
 }
 
 fn by_threads(runtime: &Runtime) -> (Policy, String) {

@@ -219,7 +219,7 @@ impl Reader {
     ///
     /// # Errors
     /// The file cannot be read, or is damaged.
-    pub fn next(&mut self) -> Result<Option<Input>, Error> {
+    pub fn read(&mut self) -> Result<Option<Input>, Error> {
         let mut head = [0u8; 5];
         if !self.fill(&mut head)? {
             return Ok(None);
@@ -278,10 +278,10 @@ mod tests {
         writer.flush().unwrap();
         let mut reader = Reader::open(&path).unwrap();
         assert_eq!(reader.seed, [7; 16]);
-        assert!(matches!(reader.next(), Ok(Some(Input::Batch(b))) if b.as_ref() == b"events"));
-        assert!(matches!(reader.next(), Ok(Some(Input::Process { tgid: 7, resource: r })) if r == resource));
-        assert!(matches!(reader.next(), Ok(Some(Input::Clock { monotonic: 1, wall: u64::MAX }))));
-        assert!(matches!(reader.next(), Ok(None)));
+        assert!(matches!(reader.read(), Ok(Some(Input::Batch(b))) if b.as_ref() == b"events"));
+        assert!(matches!(reader.read(), Ok(Some(Input::Process { tgid: 7, resource: r })) if r == resource));
+        assert!(matches!(reader.read(), Ok(Some(Input::Clock { monotonic: 1, wall: u64::MAX }))));
+        assert!(matches!(reader.read(), Ok(None)));
     }
 
     #[test]
@@ -295,7 +295,7 @@ mod tests {
         drop(writer);
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, &whole[..whole.len() - 2]).unwrap();
-        assert!(matches!(Reader::open(&path).unwrap().next(), Ok(None)));
+        assert!(matches!(Reader::open(&path).unwrap().read(), Ok(None)));
         let other = String::from_utf8_lossy(&whole).replacen("\"abi\":1", "\"abi\":9", 1);
         std::fs::write(&path, other).unwrap();
         let message = Reader::open(&path).err().map(|e| e.to_string()).unwrap_or_default();

@@ -5,7 +5,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, LruHashMap},
 };
-use sockspan_ebpf::{Counter, Direction, Family, Role, Skip, flag};
+use sockspan_ebpf::{Counter, Direction, Family, Skip, flag};
 
 use crate::kernel::{count, read, read::offset};
 
@@ -173,10 +173,29 @@ pub fn find_bases(sock: u64, connection: &mut Connection) {
     if first != second {
         return;
     }
-    let opener = connection.flags & flag::OPENER as u32 != 0 || connection.role == Role::Client as u8;
+    let opener = connection.flags & flag::OPENER as u32 != 0;
     connection.local_base = first.0.wrapping_add(u32::from(opener));
     connection.peer_base = first.1;
     connection.flags |= flag::WIRE as u32;
+}
+
+/// Whether `position` is where this direction's stream began. Who opened a connection that is older than the
+/// agent is not known before its role is.
+#[inline(always)]
+pub fn is_start(c: &Connection, direction: u32, position: u32) -> bool {
+    let base = if direction == Direction::Send as u32 { c.local_base } else { c.peer_base };
+    c.flags & flag::WIRE as u32 != 0 && (position == base || position == base.wrapping_add(1))
+}
+
+/// The process turned out to be the client: it opened the connection, and its own count includes its SYN.
+#[inline(always)]
+pub fn adopt_client(c: &mut Connection) {
+    if c.flags & (flag::OPENER as u32) == 0 {
+        c.flags |= flag::OPENER as u32;
+        if c.flags & flag::WIRE as u32 != 0 {
+            c.local_base = c.local_base.wrapping_add(1);
+        }
+    }
 }
 
 /// Position of the first of `length` bytes that just passed (`after` more of the same call behind them), and

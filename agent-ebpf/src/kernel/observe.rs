@@ -143,7 +143,12 @@ fn readable(call: &Call) -> bool {
 #[inline(always)]
 fn accept(call: &Call, c: &mut Connection, token: Token, position: u32) -> bool {
     if token == Token::Request || token == Token::Partial {
-        c.role = if call.direction == Direction::Receive as u32 { Role::Server } else { Role::Client } as u8;
+        if call.direction == Direction::Receive as u32 {
+            c.role = Role::Server as u8;
+        } else {
+            c.role = Role::Client as u8;
+            connection::adopt_client(c);
+        }
         connection::identify(call.sock, c);
         return true;
     }
@@ -151,9 +156,7 @@ fn accept(call: &Call, c: &mut Connection, token: Token, position: u32) -> bool 
         count::one(Counter::Unreadable);
         return false;
     }
-    let base = if call.direction == Direction::Send as u32 { c.local_base } else { c.peer_base };
-    let from_start = c.flags & flag::WIRE as u32 != 0 && position == base;
-    if token == Token::None && from_start {
+    if token == Token::None && connection::is_start(c, call.direction, position) {
         c.role = Role::NotHttp as u8;
         count::one(Counter::NotHttp);
         let (bytes, count) = (call.lead, call.lead_count);

@@ -148,6 +148,10 @@ fn role_of(data: &Data) -> Role {
     if data.role == Role::Client as u8 { Role::Client } else { Role::Server }
 }
 
+fn way_of(data: &Data) -> Way {
+    if data.direction == Way::Send as u8 { Way::Send } else { Way::Receive }
+}
+
 fn evidence_of(data: &Data) -> Evidence {
     match data.evidence {
         e if e == Evidence::Task as u8 => Evidence::Task,
@@ -260,7 +264,7 @@ impl Connection {
             peer: address(data.family, data.peer, data.peer_port),
             netns: data.netns,
         };
-        Self {
+        let mut connection = Self {
             number,
             role: role_of(data),
             tgid: data.tgid,
@@ -270,6 +274,22 @@ impl Connection {
             told: [0; 2],
             used: data.at,
             closed: None,
+        };
+        connection.begin(data);
+        connection
+    }
+
+    /// If this is the connection's very first call, both streams are known from their first bytes.
+    fn begin(&mut self, data: &Data) {
+        let known = flag::WIRE | flag::SEQUENCE;
+        let bases = [(Way::Send, data.local_base), (Way::Receive, data.peer_base)];
+        let is_first = bases.iter().any(|(way, base)| *way == way_of(data) && *base == data.position);
+        if data.flags & known != known || !is_first {
+            return;
+        }
+        for (way, base) in bases {
+            let position = self.positions[way as usize].unwrap(base);
+            self.conversation.begins_at(self.direction(way), position);
         }
     }
 
@@ -282,7 +302,7 @@ impl Connection {
     }
 
     fn data(&mut self, data: &Data, head: Bytes, tail: Bytes, signals: &mut Vec<Signal>) {
-        let way = if data.direction == Way::Send as u8 { Way::Send } else { Way::Receive };
+        let way = way_of(data);
         let position = self.positions[way as usize].unwrap(data.position);
         let began = if way == Way::Send && data.began != 0 { data.began } else { data.at };
         let chunk = Chunk {
@@ -341,7 +361,7 @@ impl Connection {
         if out.findings.iter().any(|f| matches!(f.signal, Signal::Switched { .. })) {
             out.wishes.push(Wish::Ignore { socket, generation });
         }
-        let way = if data.direction == Way::Send as u8 { Way::Send } else { Way::Receive };
+        let way = way_of(data);
         let side = way as usize;
         let Some(until) = self.conversation.until(self.direction(way)) else { return };
         let now = self.positions[side].last();

@@ -29,7 +29,7 @@ pub fn spans(settings: &Settings, file: &Path) -> anyhow::Result<(Vec<Span>, Arc
     let mut reader = Reader::open(file)?;
     let mut options = assemble::pipeline(settings, Seed(reader.seed))?;
     let metrics = Arc::new(Metrics::default());
-    let first = reader.next()?;
+    let first = reader.read()?;
     if let Some(Input::Clock { monotonic, wall }) = &first {
         options.assembler.clock = Clock::new(*monotonic, *wall);
     }
@@ -38,7 +38,7 @@ pub fn spans(settings: &Settings, file: &Path) -> anyhow::Result<(Vec<Span>, Arc
     let mut input = first;
     while let Some(next) = input {
         pipeline.take(next, &mut out);
-        input = reader.next()?;
+        input = reader.read()?;
     }
     pipeline.finish(&mut out);
     Ok((out.spans, metrics))

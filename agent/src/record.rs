@@ -6,6 +6,7 @@
 use std::{
     fs::File,
     io::{self, BufRead as _, BufReader, BufWriter, Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -137,7 +138,10 @@ impl Writer {
     /// The file cannot be written.
     pub fn create(path: &Path, seed: [u8; 16]) -> Result<Self, Error> {
         let io = |source| Error::Io { path: path.into(), source };
-        let mut file = BufWriter::new(File::create(path).map_err(io)?);
+        // Heads carry cookies and tokens: the file is its owner's alone.
+        let mut options = File::options();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = BufWriter::new(options.open(path).map_err(io)?);
         let header = Header { format: FORMAT.into(), abi: ABI_VERSION, endian: endian().into(), seed };
         let line = serde_json::to_string(&header).unwrap_or_default();
         writeln!(file, "{line}").map_err(io)?;

@@ -105,11 +105,13 @@ fn closing(sock: u64, state: u8) {
     let Some(c) = connection::at(sock) else { return };
     // SAFETY: as above.
     let c = unsafe { &mut *c };
+    // What is remembered may be of an earlier socket at this address: one that was closed, or had another inode.
+    let generation = read::generation(sock);
+    if c.flags & known::CLOSED != 0 || (generation != 0 && generation != c.generation) {
+        return;
+    }
     if u64::from(state) == TCP_CLOSE {
         context::release(c);
-        if c.flags & known::CLOSED != 0 {
-            return;
-        }
         c.flags |= known::CLOSED;
     }
     let http = c.role == Role::Server as u8 || c.role == Role::Client as u8;

@@ -345,8 +345,10 @@ impl Exchanges {
         self.ties.tick(now);
     }
 
-    /// All exchanges that are over, settled or not: for the end of the stream. Returns how many are still open.
+    /// All exchanges that are over, settled or not: for the end of the stream. Returns how many are still open;
+    /// they never become spans, so what is below them belongs to what is above.
     pub fn finish(&mut self, out: &mut Vec<Settled>) -> usize {
+        self.open.values().for_each(|exchange| exchange.identity.lost.set(true));
         while let Some(Reverse(waiting)) = self.waiting.pop() {
             out.push(waiting.exchange.settle());
         }

@@ -619,6 +619,17 @@ fn what_is_never_answered_is_given_up() {
 }
 
 #[test]
+fn what_is_open_at_the_end_is_nobodys_parent() {
+    let mut web = Web::new();
+    web.asks(MS, &server(FRONTEND, 1).kernel(70));
+    web.asks(2 * MS, &client(FRONTEND, 2).thread(70).wire(5));
+    web.asks(3 * MS, &server(PRODUCT, 3).wire(5));
+    web.answers_all(4 * MS, [3, 1]);
+    assert_eq!(web.exchanges.finish(&mut web.told), 1);
+    assert_eq!((web.parent(3), web.trace(3)), (Some((1, LinkEvidence::Wire)), web.trace(1)));
+}
+
+#[test]
 fn ids_are_the_same_for_the_same_seed_and_no_others() {
     let ids = |seed: u8| {
         let identity = Rc::new(Identity::new(&Seed([seed; 16]), 3, 4, SpanKind::Server, 1, None));

@@ -123,7 +123,15 @@ pub(super) fn uprobes(system: &System<'_>, wanted: bool) -> Check {
         return Check::ok(name, "not wanted (no-uprobes)");
     }
     if system.path("/sys/bus/event_source/devices/uprobe/type").exists() {
-        return Check::ok(name, "can be attached");
+        if super::rights::may_probe_users(system) {
+            return Check::ok(name, "can be attached");
+        }
+        return Check::degraded(
+            name,
+            "no CAP_SYS_ADMIN: kernels that ask for it refuse uprobes to CAP_PERFMON, and then Node.js has no parents but \
+             by header and wire; /status says of each process whether its hooks are attached",
+            "grant CAP_SYS_ADMIN too, or settle for less by --no-uprobes",
+        );
     }
     Check::degraded(
         name,

@@ -44,6 +44,11 @@ pub(super) fn capabilities(system: &System<'_>) -> Check {
     Check::degraded(name, cause, GIVE)
 }
 
+/// Whether breakpoints may be set: some kernels ask for more than CAP_PERFMON.
+pub(super) fn may_probe_users(system: &System<'_>) -> bool {
+    effective(system).is_some_and(|effective| lacking(effective, &[CAP_SYS_ADMIN]).is_empty())
+}
+
 /// The system call itself.
 pub(super) fn bpf(system: &System<'_>) -> Check {
     let name = "bpf";

@@ -44,6 +44,8 @@ const GOODBYE: Duration = Duration::from_secs(10);
 /// Batches between the ring buffer's reader and the pipeline; when they are used up the ring buffer fills, and
 /// says how much it lost.
 const BATCHES: usize = 16;
+/// Turns of processes that wait for the census; what is beyond is found by its next look at everything.
+const TURNS: usize = 16_384;
 
 /// Traces the selected processes until a signal says stop; spans go to the exporter, or events to `record`.
 ///
@@ -97,7 +99,7 @@ async fn agent(settings: &Settings, record: Option<&Path>) -> anyhow::Result<()>
 
     let stop = Arc::new(AtomicBool::new(false));
     let (inputs, work) = mpsc::sync_channel(BATCHES);
-    let (turns, turned) = mpsc::channel();
+    let (turns, turned) = mpsc::sync_channel(TURNS);
     let exporter = sink.exporter();
     let mut threads = vec![
         threads::drain(ring, inputs.clone(), stop.clone())?,

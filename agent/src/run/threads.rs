@@ -5,7 +5,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
-        mpsc::{Receiver, RecvTimeoutError, Sender},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender},
     },
     thread::{Builder, JoinHandle},
     time::{Duration, Instant},
@@ -102,7 +102,7 @@ pub fn drain(mut ring: Ring, inputs: Inputs, stop: Arc<AtomicBool>) -> io::Resul
 }
 
 /// Runs the pipeline until nobody feeds it any more.
-pub fn work(work: Work, inputs: Receiver<Input>, turns: Sender<Turn>) -> io::Result<JoinHandle<bool>> {
+pub fn work(work: Work, inputs: Receiver<Input>, turns: SyncSender<Turn>) -> io::Result<JoinHandle<bool>> {
     Builder::new().name("sockspan-work".into()).spawn(move || {
         let Work { options, metrics, gauges, mut sink, mut feedback } = work;
         let mut pipeline = Pipeline::new(options, metrics);
@@ -132,7 +132,7 @@ pub fn work(work: Work, inputs: Receiver<Input>, turns: Sender<Turn>) -> io::Res
     })
 }
 
-fn pass_on(out: &mut Yield, sink: &Sink, feedback: &mut Feedback, turns: &Sender<Turn>) {
+fn pass_on(out: &mut Yield, sink: &Sink, feedback: &mut Feedback, turns: &SyncSender<Turn>) {
     for wish in out.wishes.drain(..) {
         match wish {
             Wish::Skip { socket, generation, way, position } => {
@@ -143,8 +143,8 @@ fn pass_on(out: &mut Yield, sink: &Sink, feedback: &mut Feedback, turns: &Sender
         }
     }
     for turn in out.turns.drain(..) {
-        // The census ends first when the agent stops.
-        let _ = turns.send(turn);
+        // Never waited for: the census may itself wait for the pipeline. It ends first when the agent stops.
+        let _ = turns.try_send(turn);
     }
     let spans = std::mem::take(&mut out.spans);
     if let (false, Sink::Export(exporter)) = (spans.is_empty(), sink) {

@@ -105,7 +105,7 @@ pub(super) struct Flags {
     #[arg(long, global = true, value_name = "LEVEL", help_heading = "Capture")]
     bpf_log: Option<String>,
 
-    /// Set span.evidence: on what a span's parent is known
+    /// Set sockspan.parent.evidence: on what a span's parent is known
     #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
           require_equals = true, help_heading = "Spans")]
     evidence: Option<String>,

@@ -77,7 +77,7 @@ pub struct Settings {
     pub max_duration: Duration,
     /// `bpf-log`.
     pub bpf_log: Level,
-    /// `evidence`: set `span.evidence`.
+    /// `evidence`: set `sockspan.parent.evidence`.
     pub evidence: bool,
     /// `query-string`: report it.
     pub query_string: bool,

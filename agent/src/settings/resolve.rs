@@ -57,7 +57,7 @@ impl Settings {
             btf: layers.one("btf", KERNEL_BTF.into()),
             probes: layers.one("probes", Probes::Auto),
             uprobes: !layers.one("no-uprobes", false),
-            head_limit: narrow(layers.size("head-limit", 8 << 10, 256..=64 << 10)),
+            head_limit: narrow(layers.size("head-limit", 8 << 10, 256..=32 << 10)),
             ring_buffer: ring_buffer(layers),
             max_connections: narrow(layers.count("max-connections", 16_384, 16..=1 << 20)),
             max_processes: narrow(layers.count("max-processes", 4_096, 1..=1 << 16)),

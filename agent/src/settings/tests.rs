@@ -179,7 +179,7 @@ fn every_problem_is_told_at_once_with_place_value_and_cure() {
         "$FILE:4: port: \"http\": a port is accepted, 1 to 65535",
         "$FILE:6: all: \"…\": a value or a list is accepted, not a map",
         "$FILE:1: probes: \"fast\": accepted are auto, sock, syscalls",
-        "--head-limit \"1\": accepted is 256 to 64KiB",
+        "--head-limit \"1\": accepted is 256 to 32KiB",
         "--ring-buffer \"8MB\": a size is accepted: bytes, or a number with KiB, MiB or GiB, e.g. 8MiB",
         "SOCKSPAN_MAX_DURATION=\"soon\": a time is accepted: a number with ms, s, m or h, e.g. 30s",
         "SOCKSPAN_ADMIN_ADDRESS=\"7625\": accepted are off, or IP:PORT such as 127.0.0.1:7625 or [::]:7625",

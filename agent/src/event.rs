@@ -2,12 +2,10 @@
 //!
 //! In: batches of `crate::capture` (or a recording). Out: [`Event`]s, oldest first.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
-
 use bytes::{Buf as _, Bytes};
 use sockspan_ebpf::{DATA_BYTES, Data, EventKind, Lifecycle};
 
-use crate::http::Nanos;
+use crate::{http::Nanos, timed::Timed};
 
 /// Something the kernel side told.
 #[derive(Clone, Debug)]
@@ -80,34 +78,10 @@ pub fn events(mut batch: Bytes) -> (Vec<Event>, bool) {
 /// program that is held up between reading the clock and writing takes longer.
 const WINDOW: Nanos = 5_000_000;
 
-struct Waiting {
-    at: Nanos,
-    serial: u64,
-    event: Event,
-}
-
-impl PartialEq for Waiting {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.serial) == (other.at, other.serial)
-    }
-}
-impl Eq for Waiting {}
-impl PartialOrd for Waiting {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Waiting {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.serial).cmp(&(other.at, other.serial))
-    }
-}
-
 /// Puts events into the order of time. Events of one moment keep the order they came in.
 #[derive(Default)]
 pub struct Order {
-    heap: BinaryHeap<Reverse<Waiting>>,
-    serial: u64,
+    events: Timed<Event>,
     newest: Nanos,
 }
 
@@ -116,8 +90,7 @@ impl Order {
     pub fn push(&mut self, event: Event) {
         let at = event.at();
         self.newest = self.newest.max(at);
-        self.serial += 1;
-        self.heap.push(Reverse(Waiting { at, serial: self.serial, event }));
+        self.events.push(at, event);
     }
 
     /// Time has come this far, whether events say so or not.
@@ -127,23 +100,22 @@ impl Order {
 
     /// The next event that no older one can precede any more.
     pub fn pop(&mut self) -> Option<Event> {
-        let ready = self.heap.peek().is_some_and(|w| w.0.at.saturating_add(WINDOW) <= self.newest);
-        if ready { self.heap.pop().map(|w| w.0.event) } else { None }
+        self.events.pop_until(self.newest.saturating_sub(WINDOW))
     }
 
     /// The next event, older ones to come or not: for the end of a stream.
     pub fn drain(&mut self) -> Option<Event> {
-        self.heap.pop().map(|w| w.0.event)
+        self.events.pop()
     }
 
     /// Events that wait.
     pub fn len(&self) -> usize {
-        self.heap.len()
+        self.events.len()
     }
 
     /// Whether none waits.
     pub fn is_empty(&self) -> bool {
-        self.heap.is_empty()
+        self.events.is_empty()
     }
 }
 

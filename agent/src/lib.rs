@@ -20,3 +20,4 @@ pub mod run;
 pub mod sampler;
 pub mod settings;
 pub mod span;
+pub mod timed;

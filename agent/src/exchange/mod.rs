@@ -9,12 +9,7 @@ mod request;
 mod tests;
 mod ties;
 
-use std::{
-    cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
-    rc::Rc,
-    sync::Arc,
-};
+use std::{collections::HashMap, rc::Rc, sync::Arc};
 
 use sockspan_ebpf::{Evidence, Role};
 
@@ -24,6 +19,7 @@ use crate::{
     metrics::LinkEvidence,
     propagation,
     span::SpanKind,
+    timed::Timed,
 };
 
 pub use identity::{Identity, Link, Parent, Seed, Trace, client_span};
@@ -82,29 +78,6 @@ pub struct Loss {
     pub reason: LossReason,
 }
 
-struct Waiting {
-    due: Nanos,
-    serial: u64,
-    exchange: Exchange,
-}
-
-impl PartialEq for Waiting {
-    fn eq(&self, other: &Self) -> bool {
-        (self.due, self.serial) == (other.due, other.serial)
-    }
-}
-impl Eq for Waiting {}
-impl PartialOrd for Waiting {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Waiting {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.due, self.serial).cmp(&(other.due, other.serial))
-    }
-}
-
 /// Decides whether an exchange is left out, once its request's head is known.
 pub type Excluded = Box<dyn Fn(&Request) -> bool + Send>;
 
@@ -112,8 +85,8 @@ pub type Excluded = Box<dyn Fn(&Request) -> bool + Send>;
 pub struct Exchanges {
     seed: Seed,
     open: HashMap<(u64, u64), Exchange>,
-    waiting: BinaryHeap<Reverse<Waiting>>,
-    serial: u64,
+    /// What is over, by when it is looked at again.
+    waiting: Timed<Exchange>,
     ties: Ties,
     most: usize,
     excluded: Excluded,
@@ -137,8 +110,7 @@ impl Exchanges {
         Self {
             seed,
             open: HashMap::new(),
-            waiting: BinaryHeap::new(),
-            serial: 0,
+            waiting: Timed::default(),
             ties: Ties::default(),
             most,
             excluded,
@@ -314,12 +286,7 @@ impl Exchanges {
         }
         exchange.identity.ended.set(Some(at));
         exchange.identity.complete.set(complete);
-        self.wait(exchange, at.saturating_add(HOLD));
-    }
-
-    fn wait(&mut self, exchange: Exchange, due: Nanos) {
-        self.serial += 1;
-        self.waiting.push(Reverse(Waiting { due, serial: self.serial, exchange }));
+        self.waiting.push(at.saturating_add(HOLD), exchange);
     }
 
     fn lost(&mut self, key: (u64, u64), reason: LossReason) {
@@ -332,12 +299,10 @@ impl Exchanges {
     /// The exchanges that have settled by `now`.
     pub fn settle(&mut self, now: Nanos, out: &mut Vec<Settled>) {
         self.now = self.now.max(now);
-        while self.waiting.peek().is_some_and(|w| w.0.due <= now) {
-            let Some(Reverse(waiting)) = self.waiting.pop() else { break };
-            let exchange = waiting.exchange;
+        while let Some(exchange) = self.waiting.pop_until(now) {
             let patient = exchange.ended.saturating_add(PATIENCE) > now;
             if patient && (exchange.identity.is_unsettled(now, HOLD) || exchange.caller_is_open()) {
-                self.wait(exchange, now.saturating_add(HOLD));
+                self.waiting.push(now.saturating_add(HOLD), exchange);
             } else {
                 out.push(exchange.settle());
             }
@@ -349,8 +314,8 @@ impl Exchanges {
     /// they never become spans, so what is below them belongs to what is above.
     pub fn finish(&mut self, out: &mut Vec<Settled>) -> usize {
         self.open.values().for_each(|exchange| exchange.identity.lost.set(true));
-        while let Some(Reverse(waiting)) = self.waiting.pop() {
-            out.push(waiting.exchange.settle());
+        while let Some(exchange) = self.waiting.pop() {
+            out.push(exchange.settle());
         }
         self.open.len()
     }

@@ -170,7 +170,7 @@ impl Web {
         self.asks(2 * MS, &call);
         self.answers(3 * MS, call.connection);
         self.answers(4 * MS, served.connection);
-        self.exchanges.finish(&mut self.told);
+        self.settles(1_000 * MS);
         self
     }
 }
@@ -278,6 +278,7 @@ fn nothing_has_more_children_than_a_trace_can_have() {
         web.asks(2 * MS, &client(FRONTEND, 2 + n).thread(70));
         web.answers(3 * MS, 2 + n);
     }
+    web.answers(4 * MS, 1);
     web.exchanges.finish(&mut web.told);
     let linked = web.told.iter().filter(|s| s.parent.is_some()).count();
     assert_eq!(linked, MAX_CHILDREN as usize);
@@ -321,7 +322,7 @@ fn a_header_that_is_handed_on_beats_the_thread() {
         let served = server(FRONTEND, 1).kernel(70);
         let mut web = web.calling(served, client(FRONTEND, 2).thread(70).says(header));
         web.answers(5 * MS, 3);
-        web.exchanges.finish(&mut web.told);
+        web.settles(2_000 * MS);
         assert_eq!((web.trace(2), web.parent(2)), (TRACE, Some((3, LinkEvidence::Header))));
     }
 }

@@ -20,6 +20,8 @@ pub enum EventKind {
     Exit = 6,
     /// A process began to listen ([`Lifecycle`]; `other` is the port).
     Listen = 7,
+    /// A process's threads were found to share exchanges ([`Lifecycle`]): what they proved is taken back.
+    Multiplexed = 8,
 }
 
 impl EventKind {
@@ -33,6 +35,7 @@ impl EventKind {
             5 => Self::Exec,
             6 => Self::Exit,
             7 => Self::Listen,
+            8 => Self::Multiplexed,
             _ => return None,
         })
     }

@@ -107,7 +107,12 @@ impl Census {
     pub fn scan(&mut self) -> Vec<Arrival> {
         let Ok(mut pids) = self.procfs.pids() else { return Vec::new() };
         pids.sort_unstable();
-        self.lock().retain(|pid, _| pids.binary_search(pid).is_ok());
+        let gone: Vec<u32> =
+            self.lock().keys().copied().filter(|pid| pids.binary_search(pid).is_err()).collect();
+        for pid in gone {
+            self.traced.remove(pid);
+            self.lock().remove(&pid);
+        }
         let mut listeners = Listeners::default();
         let mut arrivals: Vec<_> =
             pids.iter().filter_map(|pid| self.look(*pid, &mut listeners, false)).collect();
@@ -155,9 +160,12 @@ impl Census {
     }
 
     fn is_zombie(&self, pid: u32) -> bool {
-        fs::read_to_string(self.procfs.path(pid, "stat")).is_ok_and(|stat| {
-            stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['Z', 'X']))
-        })
+        let threads = fs::read_dir(self.procfs.path(pid, "task")).map_or(0, Iterator::count);
+        // A first thread that has ended while others go on shows as a zombie too.
+        threads <= 1
+            && fs::read_to_string(self.procfs.path(pid, "stat")).is_ok_and(|stat| {
+                stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['Z', 'X']))
+            })
     }
 
     /// Decides on one process; gives an arrival if it was not traced before. `inherits`: it descends from a

@@ -42,7 +42,10 @@ impl Event {
     /// Parses one event; `None` if it is not one of this version's.
     pub fn parse(mut bytes: Bytes) -> Option<Self> {
         let kind = EventKind::from_byte(*bytes.first()?)?;
-        if matches!(kind, EventKind::Fork | EventKind::Exec | EventKind::Exit | EventKind::Listen) {
+        if matches!(
+            kind,
+            EventKind::Fork | EventKind::Exec | EventKind::Exit | EventKind::Listen | EventKind::Multiplexed
+        ) {
             let turn = bytemuck::try_pod_read_unaligned(bytes.get(..size_of::<Lifecycle>())?).ok()?;
             return Some(Self::Process { kind, turn });
         }
@@ -57,21 +60,21 @@ impl Event {
     }
 }
 
-/// The events of a batch; the flag says whether the whole batch could be parsed.
-pub fn events(mut batch: Bytes) -> (Vec<Event>, bool) {
+/// The events of a batch, and how many of it could not be parsed.
+pub fn events(mut batch: Bytes) -> (Vec<Event>, u64) {
     let mut events = Vec::new();
+    let mut damaged = 0;
     while batch.len() >= 4 {
         let length = batch.get_u32_ne() as usize;
         if length > batch.len() {
-            return (events, false);
+            return (events, damaged + 1);
         }
         match Event::parse(batch.split_to(length)) {
             Some(event) => events.push(event),
-            None => return (events, false),
+            None => damaged += 1,
         }
     }
-    let whole = batch.is_empty();
-    (events, whole)
+    (events, damaged + u64::from(!batch.is_empty()))
 }
 
 /// How long an event waits for older ones from other processors. They are written microseconds apart; a
@@ -149,9 +152,9 @@ mod tests {
         let mut batch = exec(1, 1).to_vec();
         batch.extend(exec(2, 2));
         for end in 0..batch.len() {
-            let (found, whole) = events(Bytes::copy_from_slice(&batch[..end]));
+            let (found, damaged) = events(Bytes::copy_from_slice(&batch[..end]));
             assert!(found.len() <= 2);
-            assert_eq!(whole, end == 0 || end == batch.len() / 2, "cut at {end}");
+            assert_eq!(damaged == 0, end == 0 || end == batch.len() / 2, "cut at {end}");
         }
     }
 

@@ -82,6 +82,7 @@ fn event_label(kind: EventKind) -> EventLabel {
         EventKind::Exec => EventLabel::Exec,
         EventKind::Exit => EventLabel::Exit,
         EventKind::Listen => EventLabel::Listen,
+        EventKind::Multiplexed => EventLabel::Multiplexed,
     }
 }
 
@@ -124,10 +125,8 @@ impl Pipeline {
     pub fn take(&mut self, input: Input, out: &mut Yield) {
         match input {
             Input::Batch(batch) => {
-                let (events, whole) = events(batch);
-                if !whole {
-                    self.metrics.dropped.inc(DropReason::StreamGap);
-                }
+                let (events, damaged) = events(batch);
+                self.metrics.dropped.add(DropReason::StreamGap, damaged);
                 events.into_iter().for_each(|event| self.order.push(event));
             }
             Input::Process { tgid, resource } => {
@@ -197,6 +196,7 @@ impl Pipeline {
                     self.resources.entry(turn.tgid).or_insert(parent);
                 }
             }
+            EventKind::Multiplexed => self.exchanges.distrust(turn.tgid),
             EventKind::Exit => self.leaving.push((turn.at.saturating_add(GRACE), turn.tgid)),
             _ => {}
         }

@@ -59,6 +59,11 @@ impl<T> Timed<T> {
         self.heap.pop().map(|entry| entry.0.value)
     }
 
+    /// All values, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.heap.iter().map(|entry| &entry.0.value)
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.heap.len()

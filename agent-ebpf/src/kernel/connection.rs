@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use sockspan_ebpf::{Counter, Direction, Family, Skip, flag};
 
-use crate::kernel::{count, read, read::offset};
+use crate::kernel::{context, count, read, read::offset};
 
 /// Bits of [`Connection::flags`] beside those of [`flag`] that events carry on.
 pub mod known {
@@ -57,7 +57,8 @@ pub struct Connection {
     pub phase: u8,
     pub family: u8,
     pub disorder: u8,
-    pub reserved: u32,
+    /// Server: the thread that read the request last.
+    pub server: u32,
     pub local: [u8; 16],
     pub peer: [u8; 16],
 }
@@ -85,8 +86,11 @@ pub fn at(sock: u64) -> Option<*mut Connection> {
 pub fn of(sock: u64, generation: u64) -> Option<*mut Connection> {
     if let Some(connection) = CONNECTIONS.get_ptr_mut(sock) {
         // SAFETY: a map value stays valid while the program runs.
-        if unsafe { (*connection).generation } == generation {
-            return Some(connection);
+        unsafe {
+            if (*connection).generation == generation {
+                return Some(connection);
+            }
+            context::release(&mut *connection);
         }
     }
     let kind: u16 = read::kernel(sock + offset!(sock_type));
@@ -125,10 +129,16 @@ pub fn create(sock: u64, generation: u64, opening: bool) -> Option<*mut Connecti
     Some(connection)
 }
 
+/// Forgets the connection at `sock`.
+#[inline(always)]
+pub fn remove(sock: u64) {
+    let _ = CONNECTIONS.remove(sock);
+}
+
 /// What the agent said may be skipped, if it was said of this very connection.
 #[inline(always)]
-pub fn skip(sock: u64, generation: u64) -> Option<*const Skip> {
-    let skip = SKIPS.get_ptr(sock)?;
+pub fn skip(sock: u64, generation: u64) -> Option<*mut Skip> {
+    let skip = SKIPS.get_ptr_mut(sock)?;
     // SAFETY: a map value stays valid while the program runs.
     unsafe { ((*skip).generation == generation).then_some(skip) }
 }
@@ -158,7 +168,8 @@ pub fn identify(sock: u64, connection: &mut Connection) {
 /// (received) bytes are taken off the running numbers. The opener's own count includes its SYN.
 #[inline(always)]
 pub fn find_bases(sock: u64, connection: &mut Connection) {
-    if connection.flags & flag::SEQUENCE as u32 == 0 || connection.flags & flag::WIRE as u32 != 0 {
+    let known = connection.flags & flag::WIRE as u32 != 0;
+    if connection.flags & flag::SEQUENCE as u32 == 0 || known || connection.disorder >= DISORDER_LIMIT {
         return;
     }
     let look = || {

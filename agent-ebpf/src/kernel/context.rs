@@ -2,9 +2,9 @@
 //! moment of a call can be compared with what its thread did before.
 
 use aya_ebpf::{macros::map, maps::LruHashMap};
-use sockspan_ebpf::{Counter, Evidence, Policy, Process, process_flag};
+use sockspan_ebpf::{Counter, EventKind, Evidence, Policy, Process, process_flag};
 
-use crate::kernel::{connection::Connection, count};
+use crate::kernel::{connection::Connection, count, emit};
 
 /// A thread of a traced process.
 #[repr(C)]
@@ -16,6 +16,9 @@ pub struct Thread {
     pub tgid: u32,
     /// Exchanges whose request it read and whose answer has not begun.
     pub open: u32,
+    /// It read one request while another was unanswered, and not all have been answered since.
+    pub shared: u32,
+    pub reserved: u32,
 }
 
 /// A pointer of one process's memory.
@@ -55,7 +58,7 @@ pub fn enter(tid: u32, tgid: u32, exchange: u64) {
         Some(t) => unsafe { (*t).exchange = exchange },
         None if exchange == 0 => {}
         None => {
-            let _ = THREADS.insert(tid, Thread { exchange, tgid, open: 0 }, 0);
+            let _ = THREADS.insert(tid, Thread { exchange, tgid, open: 0, shared: 0, reserved: 0 }, 0);
         }
     }
 }
@@ -78,6 +81,9 @@ pub fn release(connection: &mut Connection) {
             if (*owner).open > 0 {
                 (*owner).open -= 1;
             }
+            if (*owner).open == 0 {
+                (*owner).shared = 0;
+            }
         }
     }
     connection.owner = 0;
@@ -90,6 +96,7 @@ pub fn serve(policy: u32, tid: u32, tgid: u32, connection: &mut Connection, unan
         return;
     }
     enter(tid, tgid, connection.exchange);
+    connection.server = tid;
     if policy == Policy::Thread as u32 && unanswered && connection.owner != tid {
         release(connection);
         connection.owner = tid;
@@ -98,6 +105,7 @@ pub fn serve(policy: u32, tid: u32, tgid: u32, connection: &mut Connection, unan
             unsafe {
                 (*t).open += 1;
                 if (*t).open > 1 {
+                    (*t).shared = 1;
                     count::one(Counter::SharedThread);
                 }
             }
@@ -113,15 +121,38 @@ pub fn answer(process: *mut Process, tid: u32, tgid: u32, connection: &mut Conne
     let policy = unsafe { (*process).policy };
     if policy == Policy::Thread as u32 && connection.owner != 0 {
         let same = connection.owner == tid && current(tid, tgid) == connection.exchange;
-        // SAFETY: as above; a lost update is made up for by the next answer.
-        unsafe {
-            if !same && (*process).flags & process_flag::MULTIPLEXED == 0 {
-                (*process).flags |= process_flag::MULTIPLEXED;
-                count::one(Counter::Multiplexed);
-            }
+        if !same {
+            distrust(process, tgid);
         }
     }
     release(connection);
+}
+
+/// The thread goes on with an answer. One that has taken up something else in between multiplexes too.
+#[inline(always)]
+pub fn go_on(process: *mut Process, tid: u32, tgid: u32, connection: &mut Connection) {
+    // SAFETY: as above.
+    let policy = unsafe { (*process).policy };
+    if policy == Policy::Thread as u32
+        && connection.server == tid
+        && current(tid, tgid) != connection.exchange
+    {
+        distrust(process, tgid);
+    }
+}
+
+/// Threads are no evidence in this process from now on; the agent takes back what they seemed to prove.
+#[inline(always)]
+fn distrust(process: *mut Process, tgid: u32) {
+    // SAFETY: as above; a lost update is made up for by the next answer.
+    unsafe {
+        if (*process).flags & process_flag::MULTIPLEXED != 0 {
+            return;
+        }
+        (*process).flags |= process_flag::MULTIPLEXED;
+    }
+    count::one(Counter::Multiplexed);
+    emit::lifecycle(EventKind::Multiplexed, tgid, 0);
 }
 
 /// The exchange in whose context the thread makes a call now, and what says so.
@@ -129,9 +160,9 @@ pub fn answer(process: *mut Process, tid: u32, tgid: u32, connection: &mut Conne
 pub fn evidence(process: *mut Process, tid: u32, tgid: u32) -> (u64, Evidence) {
     let Some(t) = thread(tid, tgid) else { return (0, Evidence::None) };
     // SAFETY: as above.
-    let (policy, flags, exchange, open) =
-        unsafe { ((*process).policy, (*process).flags, (*t).exchange, (*t).open) };
-    let alone = open <= 1 && flags & process_flag::MULTIPLEXED == 0;
+    let (policy, flags, exchange, shared) =
+        unsafe { ((*process).policy, (*process).flags, (*t).exchange, (*t).shared) };
+    let alone = shared == 0 && flags & process_flag::MULTIPLEXED == 0;
     let sound = policy == Policy::Loop as u32 || (policy == Policy::Thread as u32 && alone);
     // The place for a runtime's own task identity (asyncio, goroutine, greenlet): a key instead of `tid`.
     if sound && exchange != 0 { (exchange, Evidence::Thread) } else { (0, Evidence::None) }

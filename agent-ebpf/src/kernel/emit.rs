@@ -50,7 +50,7 @@ pub fn store<T: Copy>(place: &mut T, value: T) {
 static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(2, 0);
 
 /// Buffers of one call that are looked at; what lies in later ones is not read.
-const BUFFERS: u32 = 8;
+const BUFFERS: u32 = 24;
 
 /// The agent drains on a timer; it is woken only when this much waits. The agent sets it with the ring's size.
 #[unsafe(no_mangle)]

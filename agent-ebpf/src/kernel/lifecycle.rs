@@ -10,7 +10,7 @@ use crate::kernel::{
     emit::{self, Piece},
     read,
     read::offset,
-    traced,
+    syscall, traced,
 };
 
 const TCP_SYN_SENT: u64 = 2;
@@ -37,8 +37,9 @@ pub fn sched_process_fork(ctx: RawTracePointContext) -> i32 {
 
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
-    let (tgid, _) = read::ids();
+    let (tgid, tid) = read::ids();
     if let Some(process) = traced::process(tgid) {
+        context::forget(tid);
         // Another program, another runtime: until the agent has looked, its threads prove nothing.
         // SAFETY: as above.
         unsafe { *process = Process { policy: Policy::None as u32, flags: 0 } };
@@ -57,6 +58,7 @@ pub fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
         return 0;
     }
     context::forget(tid);
+    syscall::forget(tid);
     if tgid == tid {
         emit::lifecycle(EventKind::Exit, tgid, 0);
         debug!(&ctx, "process {} ends", tgid);
@@ -70,7 +72,10 @@ pub fn inet_sock_set_state(ctx: RawTracePointContext) -> i32 {
     match ctx.arg::<u64>(2) & 0xff {
         TCP_SYN_SENT => connecting(sock),
         TCP_LISTEN => listening(sock),
-        state @ (TCP_FIN_WAIT1 | TCP_LAST_ACK | TCP_CLOSE) => closing(sock, state as u8),
+        state @ (TCP_FIN_WAIT1 | TCP_LAST_ACK | TCP_CLOSE) => {
+            closing(sock, state as u8);
+            forget_orphan(sock, state);
+        }
         _ => {}
     }
     0
@@ -133,4 +138,12 @@ fn closing(sock: u64, state: u8) {
         parent: 0,
     };
     emit::turn(sock, c, &piece);
+}
+
+/// A socket that no descriptor holds any more is never read again: it makes room at once.
+#[inline(always)]
+fn forget_orphan(sock: u64, state: u64) {
+    if state == TCP_CLOSE && read::generation(sock) == 0 {
+        connection::remove(sock);
+    }
 }

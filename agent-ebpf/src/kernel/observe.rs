@@ -179,7 +179,10 @@ fn begin(call: &mut Call, c: &mut Connection, process: *mut Process) {
         return;
     }
     let (mut parent, mut evidence) = context::evidence(process, call.tid, call.tgid);
-    if c.flags & known::CONNECT != 0 && c.context != 0 {
+    // SAFETY: a map value stays valid while the program runs.
+    let in_loop = unsafe { (*process).policy } == Policy::Loop as u32;
+    // Where threads serve, a pool may hand a new connection to another than the one it was opened for.
+    if in_loop && c.flags & known::CONNECT != 0 && c.context != 0 {
         if parent == 0 {
             (parent, evidence) = (c.context, Evidence::Connect);
         } else if parent != c.context {
@@ -239,7 +242,12 @@ fn response(call: &mut Call, c: &mut Connection, process: *mut Process, token: T
             c.budget[side] = head_limit();
             call.piece.flags |= u32::from(flag::STARTS_MESSAGE);
         }
-    } else if token == Token::Response {
+        return true;
+    }
+    if c.role == Role::Server as u8 {
+        context::go_on(process, call.tid, call.tgid, c);
+    }
+    if token == Token::Response {
         c.budget[side] = head_limit();
         call.piece.flags |= u32::from(flag::STARTS_MESSAGE);
     }
@@ -319,6 +327,10 @@ fn leave(call: &Call, process: *mut Process) {
 #[inline(always)]
 fn end_of_stream(call: &mut Call, c: &mut Connection, process: *mut Process) {
     resume(call, c, process);
+    if c.role == Role::Server as u8 {
+        // Nobody asks any more; Unix sockets have no other end.
+        context::release(c);
+    }
     let http = c.role == Role::Server as u8 || c.role == Role::Client as u8;
     if call.direction != Direction::Receive as u32 || !http || c.exchange == 0 {
         return;
@@ -380,13 +392,15 @@ fn skipped(call: &mut Call, c: &mut Connection) -> bool {
     let side = (call.direction & 1) as usize;
     let Some(skip) = connection::skip(call.sock, c.generation) else { return false };
     // SAFETY: a map value stays valid while the program runs.
-    let skip = unsafe { &*skip };
+    let skip = unsafe { &mut *skip };
     if skip.ignore != 0 {
         c.role = Role::NotHttp as u8;
         return true;
     }
     let ahead = skip.until[side].wrapping_sub(call.piece.position) as i32;
     if skip.valid[side] == 0 || ahead <= 0 {
+        // Passed: 2 GiB on it would seem to lie ahead again.
+        skip.valid[side] = 0;
         return false;
     }
     if ahead as u32 > call.length {

@@ -108,6 +108,10 @@ fn locate(call: &mut Call, tid: u32, truncated: bool) {
 fn memory(call: &mut Call, registers: &Registers, shape: Shape, tid: u32) {
     let argument = registers.arguments[1];
     match shape {
+        Shape::Flat if u64::from(call.length) > registers.arguments[2] => {
+            // More than this call asked for: other work of the task's, on the same socket.
+            count::one(Counter::ForeignRegisters);
+        }
         Shape::Flat => (call.shape, call.address) = (Shape::Flat, argument),
         Shape::Vector => {
             (call.shape, call.address, call.count) = (Shape::Vector, argument, registers.arguments[2] as u32);

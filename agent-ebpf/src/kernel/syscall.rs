@@ -20,7 +20,9 @@ use crate::kernel::{
 const MSG_PEEK: u64 = 2;
 const MSG_TRUNC: u64 = 0x20;
 /// Messages of one sendmmsg or recvmmsg that are looked at.
-const MESSAGES: u32 = 4;
+const MESSAGES: u32 = 3;
+/// Messages whose lengths are added up, so that positions stay right.
+const SUMMED: u32 = 16;
 
 // The tracepoints' fields, the same for every system call: number, then arguments or result.
 const NUMBER: usize = 8;
@@ -44,6 +46,12 @@ struct Pending {
 /// Calls under way, by thread.
 #[map]
 static PENDING: LruHashMap<u32, Pending> = LruHashMap::with_max_entries(16384, 0);
+
+/// Forgets the call a thread is in.
+#[inline(always)]
+pub fn forget(tid: u32) {
+    let _ = PENDING.remove(tid);
+}
 
 #[inline(always)]
 fn field(ctx: &TracePointContext, offset: usize) -> u64 {
@@ -69,6 +77,8 @@ fn enter(ctx: &TracePointContext, recvfrom: bool) -> u32 {
     if traced::process(tgid).is_none() {
         return 0;
     }
+    // What an earlier call of this thread left behind (it was killed in it) is not this call's.
+    forget(tid);
     // SAFETY: as in `field`.
     let number =
         u64::from(unsafe { core::ptr::read_volatile(ctx.as_ptr().cast::<u8>().add(NUMBER).cast::<u32>()) });
@@ -163,7 +173,7 @@ fn finish(pending: &Pending, process: *mut Process, result: u32, tgid: u32, tid:
 fn batch(call: &mut Call, vector: u64, process: *mut Process, messages: u32) {
     store(&mut call.after, 0);
     let mut i = 0u32;
-    while i < MESSAGES {
+    while i < SUMMED {
         if i >= messages {
             break;
         }

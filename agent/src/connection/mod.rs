@@ -201,20 +201,9 @@ impl Connections {
         self.signals.clear();
         match kind {
             EventKind::Data => connection.data(data, head, tail, &mut self.signals),
-            EventKind::EndOfStream => {
-                connection.conversation.end_of_stream(
-                    connection.direction(Way::Receive),
-                    data.at,
-                    &mut self.signals,
-                );
-            }
-            _ => {
-                if data.state == TCP_CLOSE {
-                    connection.closed = Some(data.at);
-                }
-                let direction = connection.direction(Way::Send);
-                connection.conversation.end_of_stream(direction, data.at, &mut self.signals);
-            }
+            EventKind::EndOfStream => connection.end(Way::Receive, data, &mut self.signals),
+            _ if data.state == TCP_CLOSE => connection.closed = Some(data.at),
+            _ => connection.end(Way::Send, data, &mut self.signals),
         }
         connection.report(data, &mut self.signals, out);
         if kind == EventKind::Data {
@@ -315,6 +304,16 @@ impl Connection {
             starts_message: data.flags & flag::STARTS_MESSAGE != 0,
         };
         self.conversation.push(self.direction(way), chunk, signals);
+    }
+
+    /// One direction ended in order, after all that the event's position says passed, told or not. (A connection
+    /// that is closed without that was aborted: `close` says so when it is forgotten.)
+    fn end(&mut self, way: Way, data: &Data, signals: &mut Vec<Signal>) {
+        let position = self.positions[way as usize].unwrap(data.position);
+        let direction = self.direction(way);
+        let passed = Chunk { position, at: data.at, began: data.at, ..Chunk::default() };
+        self.conversation.push(direction, passed, signals);
+        self.conversation.end_of_stream(direction, data.at, signals);
     }
 
     /// Passes the signals of one event on, with what the kernel side knew of the requests that began in it.

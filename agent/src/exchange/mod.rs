@@ -15,7 +15,7 @@ use sockspan_ebpf::{Evidence, Role};
 
 use crate::{
     connection::{Endpoints, Finding, Origin, Output},
-    http::{Body, Header, LossReason, Nanos, RequestHead, Signal},
+    http::{Body, Direction, Header, LossReason, Nanos, RequestHead, Signal},
     metrics::LinkEvidence,
     propagation,
     span::SpanKind,
@@ -155,6 +155,11 @@ impl Exchanges {
             Signal::RequestBegan { n, at, .. } => self.began(&finding, n, at),
             Signal::RequestHead { n, head } => self.request_head(key(n), &head),
             Signal::RequestEnded { n, body, .. } => self.change(key(n), |e| e.request_body = Some(body)),
+            // Requests that were passed over whole: no exchange was begun that could be dropped.
+            Signal::Lost {
+                direction: Direction::Request,
+                reason: reason @ (LossReason::Ambiguous | LossReason::TooManyPending),
+            } => self.losses.push(Loss { kind: kind_of(finding.role), reason }),
             Signal::ResponseBegan { .. } | Signal::Informational { .. } | Signal::Lost { .. } => {}
             Signal::ResponseHead { n, head } => self.change(key(n), |e| e.status = Some(head.status)),
             Signal::ResponseEnded { n, at, body, complete } => self.ended(key(n), at, body, complete),
@@ -318,6 +323,18 @@ impl Exchanges {
             out.push(exchange.settle());
         }
         self.open.len()
+    }
+
+    /// The threads of a process turned out to be no evidence: what they seemed to prove of exchanges that are not
+    /// told yet is taken back.
+    pub fn distrust(&mut self, tgid: u32) {
+        let exchanges = self.open.values().chain(self.waiting.iter());
+        for exchange in exchanges.filter(|e| e.identity.tgid == tgid) {
+            let mut link = exchange.identity.link.borrow_mut();
+            if link.as_ref().is_some_and(|l| l.evidence == LinkEvidence::Thread) {
+                *link = None;
+            }
+        }
     }
 
     /// Gives up what has been open since before `before`.

@@ -47,6 +47,8 @@ label! {
         Exit = "exit",
         /// A process began to listen.
         Listen = "listen",
+        /// A process's threads were found to share requests.
+        Multiplexed = "multiplexed",
     }
 }
 

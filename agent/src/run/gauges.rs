@@ -1,8 +1,11 @@
 //! The levels and the kernel's counts, read when somebody looks.
 
-use std::sync::{
-    Arc, PoisonError,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use serde_json::{Map, Value};
@@ -25,6 +28,8 @@ pub struct Gauges {
     exchanges: AtomicU64,
     max_connections: u64,
     max_processes: u64,
+    /// Totals that were taken over already, by drop reason.
+    taken: Mutex<HashMap<DropReason, u64>>,
 }
 
 impl Gauges {
@@ -38,6 +43,7 @@ impl Gauges {
             exchanges: AtomicU64::new(0),
             max_connections: u64::from(settings.max_connections),
             max_processes: u64::from(settings.max_processes),
+            taken: Mutex::default(),
         })
     }
 
@@ -110,7 +116,10 @@ impl metrics::Gauges for Gauges {
             (DropReason::ExportFailed, export(&c.dropped_permanent)),
             (DropReason::Shutdown, export(&c.dropped_shutdown)),
         ] {
-            metrics.dropped.raise_to(reason, total);
+            // The pipeline counts some of the same reasons: what is new is added, not the total set.
+            let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = taken.insert(reason, total).unwrap_or(0);
+            metrics.dropped.add(reason, total.saturating_sub(before));
         }
         metrics.export_requests.raise_to(RequestResult::Success, export(&c.requests_ok));
         metrics.export_requests.raise_to(RequestResult::Failure, export(&c.requests_failed));

@@ -100,14 +100,24 @@ async fn agent(settings: &Settings, record: Option<&Path>) -> anyhow::Result<()>
     let stop = Arc::new(AtomicBool::new(false));
     let (inputs, work) = mpsc::sync_channel(BATCHES);
     let (turns, turned) = mpsc::sync_channel(TURNS);
+    let (farewell, mut ended) = tokio::sync::mpsc::unbounded_channel();
+    let farewell = threads::Farewell(farewell);
     let exporter = sink.exporter();
     let mut threads = vec![
-        threads::drain(ring, inputs.clone(), stop.clone())?,
-        threads::work(Work { options: pipeline_options, metrics, gauges, sink, feedback }, work, turns)?,
+        threads::drain(ring, inputs.clone(), stop.clone(), farewell.clone())?,
+        threads::work(
+            Work { options: pipeline_options, metrics, gauges, sink, feedback },
+            work,
+            turns,
+            farewell.clone(),
+        )?,
     ];
-    threads.push(threads::census(census, inputs, turned, ready, stop.clone())?);
-    signals.wait().await;
-    tracing::info!("stopping");
+    threads.push(threads::census(census, inputs, turned, ready.clone(), stop.clone(), farewell)?);
+    tokio::select! {
+        () = signals.wait() => tracing::info!("stopping"),
+        _ = ended.recv() => tracing::error!("stopping: a thread of the agent has ended"),
+    }
+    ready.set(false);
     stop.store(true, Relaxed);
     let failed = tokio::task::spawn_blocking(move || threads::join(threads)).await.unwrap_or(true);
     if let Some(exporter) = exporter

@@ -73,14 +73,31 @@ pub struct Work {
     pub feedback: Feedback,
 }
 
+/// Tells the agent when its thread ends, however it ends.
+#[derive(Clone)]
+pub struct Farewell(pub tokio::sync::mpsc::UnboundedSender<()>);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        // Nobody listens once the agent is stopping.
+        let _ = self.0.send(());
+    }
+}
+
 fn clock_input() -> Input {
     let (monotonic, wall) = clock::sample();
     Input::Clock { monotonic, wall }
 }
 
 /// Copies events out of the ring buffer until `stop`, and then what is left.
-pub fn drain(mut ring: Ring, inputs: Inputs, stop: Arc<AtomicBool>) -> io::Result<JoinHandle<bool>> {
+pub fn drain(
+    mut ring: Ring,
+    inputs: Inputs,
+    stop: Arc<AtomicBool>,
+    farewell: Farewell,
+) -> io::Result<JoinHandle<bool>> {
     Builder::new().name("sockspan-drain".into()).spawn(move || {
+        let _farewell = farewell;
         let mut busy = false;
         let mut stopping = false;
         while !stopping {
@@ -102,8 +119,14 @@ pub fn drain(mut ring: Ring, inputs: Inputs, stop: Arc<AtomicBool>) -> io::Resul
 }
 
 /// Runs the pipeline until nobody feeds it any more.
-pub fn work(work: Work, inputs: Receiver<Input>, turns: SyncSender<Turn>) -> io::Result<JoinHandle<bool>> {
+pub fn work(
+    work: Work,
+    inputs: Receiver<Input>,
+    turns: SyncSender<Turn>,
+    farewell: Farewell,
+) -> io::Result<JoinHandle<bool>> {
     Builder::new().name("sockspan-work".into()).spawn(move || {
+        let _farewell = farewell;
         let Work { options, metrics, gauges, mut sink, mut feedback } = work;
         let mut pipeline = Pipeline::new(options, metrics);
         let mut out = Yield::default();
@@ -159,8 +182,10 @@ pub fn census(
     turns: Receiver<Turn>,
     ready: Ready,
     stop: Arc<AtomicBool>,
+    farewell: Farewell,
 ) -> io::Result<JoinHandle<bool>> {
     Builder::new().name("sockspan-census".into()).spawn(move || {
+        let _farewell = farewell;
         let send = |arrivals: Vec<Arrival>| {
             arrivals
                 .into_iter()

@@ -23,6 +23,17 @@ use crate::{
     span::{Attribute, Resource, Value},
 };
 
+/// How the threads of Netty, Reactor and Vert.x are called, as far as the kernel keeps a name.
+const LOOPS: [&str; 7] = [
+    "nioEventLoop",
+    "epollEventLoop",
+    "multiThreadIoEv",
+    "reactor-http",
+    "vert.x-eventloo",
+    "vert.x-eventLoo",
+    "XNIO-1 I/O",
+];
+
 /// A process that is traced from now on.
 #[derive(Clone, Debug)]
 pub struct Arrival {
@@ -154,7 +165,13 @@ impl Census {
             }
             // The kernel side tells of the children of traced processes only; the parent may be gone by now.
             EventKind::Fork => self.look(turn.tgid, &mut Listeners::default(), true),
-            EventKind::Listen => self.look(turn.tgid, &mut Listeners::default(), false),
+            EventKind::Listen => {
+                // By now a server has loaded what it serves with.
+                if let Ok(process) = self.procfs.process(turn.tgid) {
+                    self.reconsider(&process);
+                }
+                self.look(turn.tgid, &mut Listeners::default(), false)
+            }
             _ => None,
         }
     }
@@ -262,7 +279,7 @@ impl Census {
             return;
         }
         let runtime = Runtime::detect(&self.procfs, process);
-        let (policy, causality) = by_threads(&runtime);
+        let (policy, causality) = self.by_threads(pid, &runtime);
         if policy == Policy::None && self.traced.add(pid, policy).is_ok() {
             tracing::info!(pid, causality, "process");
             if let Some(entry) = self.lock().get_mut(&pid) {
@@ -273,7 +290,7 @@ impl Census {
 
     /// The policy a runtime allows, its hooks attached: before the process's first event counts.
     fn prepare(&mut self, process: &Process, runtime: &Runtime) -> (Policy, String) {
-        let Runtime::Node { .. } = runtime else { return by_threads(runtime) };
+        let Runtime::Node { .. } = runtime else { return self.by_threads(process.pid(), runtime) };
         if !self.traced.has_uprobes() {
             return (Policy::None, "headers only: Node's event loop needs uprobes, which are off".into());
         }
@@ -287,6 +304,30 @@ impl Census {
             Ok(()) => (Policy::Loop, format!("event loop, by {} hooks in libuv and Node", found.hooks.len())),
             Err(error) => (Policy::None, format!("headers only: {}", refused(&error))),
         }
+    }
+
+    /// The policy of a runtime without hooks: threads where a thread serves one request at a time.
+    fn by_threads(&self, pid: u32, runtime: &Runtime) -> (Policy, String) {
+        let headers = |why: String| (Policy::None, format!("headers only: {why}"));
+        match runtime {
+            Runtime::Java => match self.event_loop(pid) {
+                Some(thread) => headers(format!("an event loop (thread {thread})")),
+                None => threads(),
+            },
+            Runtime::Python { asyncio: false, gevent: false, uvloop: false } | Runtime::Ruby => threads(),
+            Runtime::Python { .. } => headers("an event loop (asyncio, gevent, uvloop)".into()),
+            Runtime::Go => headers("goroutines move between threads".into()),
+            other => headers(format!("nothing is known of how {} serves requests", other.language())),
+        }
+    }
+
+    /// A thread whose name says that it is one of a JVM's event loops.
+    fn event_loop(&self, pid: u32) -> Option<String> {
+        let tasks = fs::read_dir(self.procfs.path(pid, "task")).ok()?;
+        let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        names
+            .map(|name| name.trim().to_owned())
+            .find(|name| LOOPS.iter().any(|loop_| name.starts_with(loop_)))
     }
 
     /// The files in which a Node process can have libuv and itself, as they are seen from here.
@@ -323,19 +364,6 @@ fn refused(error: &crate::capture::Error) -> String {
     format!("uprobes failed: {cause}{cure}")
 }
 
-fn by_threads(runtime: &Runtime) -> (Policy, String) {
-    let threads = (Policy::Thread, "threads: a thread serves one request at a time".to_owned());
-    match runtime {
-        Runtime::Python { asyncio: false, gevent: false, uvloop: false } | Runtime::Java | Runtime::Ruby => {
-            threads
-        }
-        Runtime::Python { .. } => {
-            (Policy::None, "headers only: an event loop (asyncio, gevent, uvloop)".into())
-        }
-        Runtime::Go => (Policy::None, "headers only: goroutines move between threads".into()),
-        other => (
-            Policy::None,
-            format!("headers only: nothing is known of how {} serves requests", other.language()),
-        ),
-    }
+fn threads() -> (Policy, String) {
+    (Policy::Thread, "threads: a thread serves one request at a time".to_owned())
 }

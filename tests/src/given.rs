@@ -1,0 +1,99 @@
+//! What the test runner gives by the environment: the agent, the services, the programs, and where this runs.
+//!
+//! In: `SOCKSPAN_BIN`, `SOCKSPAN_SERVICES`, `SOCKSPAN_PROGRAMS`, `SOCKSPAN_PROBES`, `SOCKSPAN_GUEST`, `SOCKSPAN_LONG`.
+//! Out: the same as values. What is missing ends the test with a message that says how to run it.
+
+use std::{env, fmt, path::PathBuf, time::Duration};
+
+/// A way of reading sockets, as `--probes` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The sockets' own tracepoints.
+    Sock,
+    /// The system calls' tracepoints.
+    Syscalls,
+}
+
+impl Mode {
+    /// The word for `--probes`.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Sock => "sock",
+            Self::Syscalls => "syscalls",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+/// The ways to test: both, unless `SOCKSPAN_PROBES` restricts them.
+pub fn modes() -> Vec<Mode> {
+    let all = [Mode::Sock, Mode::Syscalls];
+    match env::var("SOCKSPAN_PROBES") {
+        Ok(list) => all.into_iter().filter(|mode| list.split(',').any(|word| word == mode.text())).collect(),
+        Err(_) => all.to_vec(),
+    }
+}
+
+/// One way, for tests in which the way makes no difference.
+pub fn any_mode() -> Mode {
+    modes().into_iter().next().expect("SOCKSPAN_PROBES names sock or syscalls")
+}
+
+/// The agent's binary.
+pub fn agent() -> PathBuf {
+    path("SOCKSPAN_BIN")
+}
+
+/// The file that says how services are started.
+pub fn services() -> PathBuf {
+    path("SOCKSPAN_SERVICES")
+}
+
+/// The folder of the compiled C programs.
+pub fn programs() -> PathBuf {
+    path("SOCKSPAN_PROGRAMS")
+}
+
+fn path(variable: &str) -> PathBuf {
+    match env::var_os(variable) {
+        Some(value) => value.into(),
+        None => panic!("{variable} is not set: run these tests by `cargo xtask test --only integration`"),
+    }
+}
+
+/// In a virtual machine without hardware help, where everything takes some ten times longer.
+pub fn is_guest() -> bool {
+    env::var_os("SOCKSPAN_GUEST").is_some_and(|value| value == "1")
+}
+
+/// Time does not matter: periods are as long as the promises that they test.
+pub fn is_long() -> bool {
+    env::var_os("SOCKSPAN_LONG").is_some_and(|value| value == "1")
+}
+
+/// A time limit for things that this machine does within `here`.
+pub fn limit(here: Duration) -> Duration {
+    if is_guest() { here * 12 } else { here }
+}
+
+/// An amount of work: `here`, or what a guest can do in the same time.
+pub fn amount(here: usize) -> usize {
+    if is_guest() { here.div_ceil(8) } else { here }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_and_ways() {
+        assert_eq!(Mode::Sock.to_string(), "sock");
+        assert!(!modes().is_empty());
+        assert_eq!(limit(Duration::from_secs(1)).as_secs(), if is_guest() { 12 } else { 1 });
+    }
+}

@@ -1,0 +1,87 @@
+//! The judge on made-up traffic of which everything is known.
+
+use super::*;
+use crate::{
+    shop,
+    span::tests::span,
+};
+
+fn checkout(t: u8, id: &str) -> Vec<Span> {
+    vec![
+        span("frontend", Kind::Server, &format!("/checkout/{id}"), 200, [t, 1, 0]),
+        span("frontend", Kind::Client, &format!("/products/{id}"), 200, [t, 2, 1]),
+        span("product", Kind::Server, &format!("/products/{id}"), 200, [t, 3, 2]),
+        span("frontend", Kind::Client, &format!("/orders/{id}"), 200, [t, 4, 1]),
+        span("order", Kind::Server, &format!("/orders/{id}"), 200, [t, 5, 4]),
+    ]
+}
+
+fn two() -> Vec<Span> {
+    checkout(1, "a").into_iter().chain(checkout(2, "b")).collect()
+}
+
+fn verdict(spans: &[Span]) -> Verdict {
+    judge(&[shop::checkout("a", 200), shop::checkout("b", 200)], spans)
+}
+
+#[test]
+fn what_happened_is_perfect() {
+    let verdict = verdict(&two());
+    assert!(verdict.is_perfect(), "{verdict}");
+    assert_eq!((verdict.complete, verdict.right, verdict.pairs, verdict.inside), (2, 10, 4, 4));
+}
+
+#[test]
+fn each_fault_is_told_apart() {
+    type Fault = fn(&mut Vec<Span>);
+    let faults: [(Fault, [usize; 5]); 8] = [
+        (|s| s[1].parent.clear(), [1, 0, 0, 0, 0]),
+        (|s| s[1].parent = vec![4; 8], [0, 1, 0, 0, 0]),
+        (|s| s[2].trace = vec![2; 16], [0, 1, 0, 0, 0]),
+        (|s| s[0].parent = vec![7; 8], [0, 1, 0, 0, 0]),
+        (|s| drop(s.remove(4)), [0, 0, 1, 0, 0]),
+        (|s| s.push(s[4].clone()), [0, 0, 0, 1, 0]),
+        (|s| s.push(span("order", Kind::Server, "/orders/zzz", 200, [1, 9, 4])), [0, 0, 0, 1, 0]),
+        (|s| s[3].error = true, [0, 0, 0, 0, 1]),
+    ];
+    for (number, (fault, expected)) in faults.into_iter().enumerate() {
+        let mut spans = two();
+        fault(&mut spans);
+        let v = verdict(&spans);
+        let found = [v.unlinked, v.wrong, v.missing, v.extra, v.misstated];
+        assert_eq!(found, expected, "fault {number}: {v}");
+        // A span too many spoils the whole, and no request of its own.
+        assert_eq!(v.complete, if v.extra > 0 { 2 } else { 1 }, "fault {number}: {v}");
+        assert!(!v.is_perfect() || v.misstated > 0, "fault {number}: {v}");
+    }
+}
+
+#[test]
+fn a_missing_parent_is_no_excuse_for_another() {
+    let mut spans = two();
+    spans.remove(1);
+    let v = verdict(&spans);
+    assert_eq!((v.missing, v.wrong), (1, 1), "{v}");
+}
+
+#[test]
+fn remote_parents_and_failed_products() {
+    let context = (vec![0xab; 16], vec![0xcd; 8]);
+    let mut spans = checkout(0xab, "a");
+    spans.truncate(3);
+    spans[0].parent = context.1.clone();
+    for span in &mut spans {
+        span.attributes.insert("http.response.status_code".into(), "500".into());
+        span.error = true;
+    }
+    let verdict = judge(&[shop::checkout("a", 500).under(&context)], &spans);
+    assert!(verdict.is_perfect(), "{verdict}");
+}
+
+#[test]
+fn a_server_outside_of_its_client_is_seen() {
+    let mut spans = two();
+    spans[2].start = 0;
+    spans[1].start = TOLERANCE + 1;
+    assert_eq!(verdict(&spans).inside, 3);
+}

@@ -1,0 +1,170 @@
+//! Concurrent requests, each with an id that no other request has.
+//!
+//! In: [`Load`]. Out: an [`Answer`] for each request, with its status and the time in which it was under way.
+
+use std::{
+    io,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use crate::http::{Connection, Request, Response};
+
+/// Requests to one port of loopback.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// The port.
+    pub port: u16,
+    /// The method.
+    pub method: &'static str,
+    /// The path; `{}` stands for the id.
+    pub path: &'static str,
+    /// The same headers for each.
+    pub headers: Vec<(String, String)>,
+    /// Connections at a time, a thread each.
+    pub concurrency: usize,
+    /// Each connection carries many requests, one after the other; otherwise one.
+    pub keep: bool,
+}
+
+/// What came of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The request's id.
+    pub id: String,
+    /// The response's status; `None` if there was no response.
+    pub status: Option<u16>,
+    /// Before the first byte was sent, nanoseconds since the Unix epoch.
+    pub start: u64,
+    /// After the last byte was read.
+    pub end: u64,
+}
+
+impl Load {
+    /// GET requests one after the other on one kept connection.
+    pub fn get(port: u16, path: &'static str) -> Self {
+        Self { port, method: "GET", path, headers: Vec::new(), concurrency: 1, keep: true }
+    }
+
+    /// POST requests one after the other on one kept connection.
+    pub fn post(port: u16, path: &'static str) -> Self {
+        Self { method: "POST", ..Self::get(port, path) }
+    }
+
+    /// With so many connections.
+    #[must_use]
+    pub fn at(self, concurrency: usize) -> Self {
+        Self { concurrency, ..self }
+    }
+
+    /// With a connection for each request.
+    #[must_use]
+    pub fn connecting(self) -> Self {
+        Self { keep: false, ..self }
+    }
+
+    /// With one more header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Makes `total` requests and waits for all answers.
+    pub fn run(&self, total: usize) -> Vec<Answer> {
+        let left = AtomicUsize::new(total);
+        self.run_while(&|| left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok())
+    }
+
+    /// Makes requests until `stop` is set, and waits for the last answers.
+    pub fn run_until(&self, stop: &AtomicBool) -> Vec<Answer> {
+        self.run_while(&|| !stop.load(Ordering::Relaxed))
+    }
+
+    fn run_while(&self, more: &(dyn Fn() -> bool + Sync)) -> Vec<Answer> {
+        thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..self.concurrency).map(|_| scope.spawn(move || self.connection(more))).collect();
+            threads.into_iter().flat_map(|thread| thread.join().expect("a client does not panic")).collect()
+        })
+    }
+
+    /// What one thread does.
+    fn connection(&self, more: &dyn Fn() -> bool) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        let mut connection = None;
+        while more() {
+            let id = next_id();
+            let path = self.path.replace("{}", &id);
+            let request =
+                Request { method: self.method, path: &path, headers: &self.headers, keep: self.keep };
+            let start = now();
+            let response = self.exchange(&mut connection, &request);
+            answers.push(Answer { id, status: response.ok().map(|r| r.status), start, end: now() });
+        }
+        answers
+    }
+
+    fn exchange(&self, kept: &mut Option<Connection>, request: &Request<'_>) -> io::Result<Response> {
+        let mut connection = match kept.take() {
+            Some(connection) => connection,
+            None => Connection::open(self.port)?,
+        };
+        let response = connection.exchange(request)?;
+        if self.keep && !response.closes {
+            *kept = Some(connection);
+        }
+        Ok(response)
+    }
+}
+
+/// An id that no other request of this test run has.
+pub fn next_id() -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(1);
+    format!("r{}x", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Nanoseconds since the Unix epoch.
+pub fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// How many answers have this status.
+pub fn count(answers: &[Answer], status: u16) -> usize {
+    answers.iter().filter(|answer| answer.status == Some(status)).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        collections::BTreeSet,
+        io::{Read, Write},
+        net::TcpListener,
+    };
+
+    #[test]
+    fn every_request_is_one_of_its_kind() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                thread::spawn(move || {
+                    let mut stream = stream.unwrap();
+                    let mut head = [0; 512];
+                    while stream.read(&mut head).unwrap_or(0) > 0 {
+                        stream.write_all(b"HTTP/1.1 201 Made\r\nContent-Length: 1\r\n\r\nx").unwrap();
+                    }
+                });
+            }
+        });
+        for load in [Load::post(port, "/a/{}").at(4), Load::get(port, "/a/{}").at(3).connecting()] {
+            let answers = load.run(20);
+            let ids: BTreeSet<_> = answers.iter().map(|a| &a.id).collect();
+            assert_eq!((answers.len(), ids.len(), count(&answers, 201)), (20, 20, 20));
+            assert!(answers.iter().all(|a| a.start <= a.end));
+        }
+    }
+}

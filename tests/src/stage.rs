@@ -1,0 +1,67 @@
+//! An agent with a receiver of its own: what most tests begin with.
+//!
+//! In: how to start the agent; then, load by load, what must have happened. Out: verdicts.
+
+use std::time::Duration;
+
+use crate::{
+    agent::{Agent, Launch, Stopped},
+    given::{self, Mode},
+    judge::{Request, Verdict, judge},
+    otlp::Collector,
+    shop,
+    span::Span,
+};
+
+/// The agent and where its spans arrive.
+#[derive(Debug)]
+pub struct Stage {
+    /// The agent.
+    pub agent: Agent,
+    /// The receiver.
+    pub collector: Collector,
+}
+
+/// Spans are under way for no longer than this.
+pub const ARRIVAL: Duration = Duration::from_secs(12);
+
+impl Stage {
+    /// Traces these processes in this mode.
+    pub fn trace(mode: Mode, pids: &[u32]) -> Self {
+        Self::start(Launch::run(mode).pids(pids))
+    }
+
+    /// Starts the agent this way.
+    pub fn start(launch: Launch) -> Self {
+        let collector = Collector::start();
+        Self { agent: launch.export(&collector).start(), collector }
+    }
+
+    /// The spans that arrived since the last look, once `expected` of them did.
+    pub fn spans(&self, expected: usize) -> Vec<Span> {
+        self.collector.settle(expected, given::limit(ARRIVAL));
+        self.collector.take()
+    }
+
+    /// Compares what arrived since the last look with what must have happened.
+    pub fn judge(&self, requests: &[Request]) -> Verdict {
+        judge(requests, &self.spans(shop::spans(requests)))
+    }
+
+    /// What the agent counted as lost, for people.
+    pub fn drops(&self) -> String {
+        let drops = self.agent.samples("sockspan_dropped");
+        if drops.is_empty() { "nothing dropped".to_owned() } else { drops }
+    }
+
+    /// Stops the agent in good order; nothing may have gone wrong in it.
+    ///
+    /// # Panics
+    /// If its log has an error or a panic.
+    pub fn stop(self) -> Stopped {
+        let stopped = self.agent.stop();
+        let bad = stopped.log.lines().find(|line| line.contains("ERROR") || line.contains("panicked"));
+        assert_eq!(bad, None, "the agent's log:\n{}", stopped.log);
+        stopped
+    }
+}

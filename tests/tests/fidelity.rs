@@ -1,0 +1,288 @@
+//! What arrives is what happened: every request's spans, each with the right parent, in both probe modes.
+//!
+//! In: the sample application and its variants, requests of which everything is known. Out: verdicts; each test prints
+//! what it measured.
+
+use std::time::Instant;
+
+use sockspan_tests::{
+    agent::Launch,
+    given::{Mode, modes},
+    http,
+    judge::{self, Request, Verdict, shape::shapes},
+    load::{self, Answer, Load},
+    netns::Netns,
+    programs::Program,
+    services::{Behaviour, Shop},
+    shop,
+    stage::Stage,
+};
+
+/// The least share of SERVER spans that lie within their CLIENT.
+const NESTED: f64 = 0.995;
+
+/// Nothing missing, nothing wrong, nothing more.
+fn assert_perfect(what: &str, verdict: &Verdict) {
+    println!("{what}: {verdict}");
+    assert!(verdict.is_perfect(), "{what}: {verdict}");
+    assert!(verdict.inside_share() >= NESTED, "{what}: {verdict}");
+}
+
+/// Checkouts of the variants, one after the other and at the same time.
+fn checkouts(mode: Mode, what: &str, stage: &Stage, shop: &Shop, amounts: &[(usize, usize)]) {
+    for (total, concurrency) in amounts {
+        let started = Instant::now();
+        let answers = Load::post(shop.frontend.port, "/checkout/{}").at(*concurrency).run(*total);
+        let took = started.elapsed().as_secs_f64();
+        let verdict = stage.judge(&shop::expect(&answers, shop::checkout));
+        let failed = load::count(&answers, 500);
+        let what = format!("{mode}, {what}, {total} at {concurrency} ({failed} failed, {took:.1} s)");
+        assert_perfect(&what, &verdict);
+    }
+}
+
+const ALL: [(usize, usize); 3] = [(200, 1), (500, 10), (500, 50)];
+
+#[test]
+fn variants_with_errors() {
+    let shop = Shop::three(&Behaviour { errors: true, ..Behaviour::default() });
+    for mode in modes() {
+        let stage = Stage::trace(mode, &shop.pids());
+        println!("{mode}: ready after {:?}", stage.agent.ready_after);
+        checkouts(mode, "axios as it comes", &stage, &shop, &ALL);
+        println!("{mode}: {}", stage.drops());
+        stage.stop();
+    }
+}
+
+#[test]
+fn connections_kept_and_not_kept() {
+    for keep_alive in [false, true] {
+        let shop = Shop::three(&Behaviour { keep_alive: Some(keep_alive), ..Behaviour::default() });
+        for mode in modes() {
+            let stage = Stage::trace(mode, &shop.pids());
+            checkouts(mode, &format!("KEEPALIVE={}", u8::from(keep_alive)), &stage, &shop, &ALL[1..]);
+            stage.stop();
+        }
+    }
+}
+
+/// Addresses and ports of connections come back within seconds; identities must not.
+#[test]
+fn few_ephemeral_ports() {
+    let network = Netns::new().with_ports(40_000, 200);
+    let behaviour =
+        Behaviour { keep_alive: Some(false), ports: Some([8080, 8081, 8082]), ..Behaviour::default() };
+    let shop = network.enter(|| Shop::three(&behaviour));
+    for mode in modes() {
+        let stage = Stage::trace(mode, &shop.pids());
+        let answers = network.enter(|| Load::post(8080, "/checkout/{}").at(10).run(500));
+        let verdict = stage.judge(&shop::expect(&answers, shop::checkout));
+        assert_perfect(&format!("{mode}, 200 ports, 500 at 10"), &verdict);
+        stage.stop();
+    }
+}
+
+/// A relay that is not traced ends the wire identity: product's spans begin traces, and no address makes a link.
+#[test]
+fn a_relay_between_services() {
+    let ports = [(); 3].map(|()| sockspan_tests::services::free_port());
+    let relay = Program::relay(ports[1]);
+    let shop =
+        Shop::two(&Behaviour { product_by: Some(relay.port), ports: Some(ports), ..Behaviour::default() });
+    for mode in modes() {
+        let stage = Stage::trace(mode, &shop.pids());
+        let answers = Load::get(shop.frontend.port, "/products/{}").at(10).run(300);
+        let requests = shop::expect(&answers, |id, status| shop::products(id, status).relayed());
+        assert_perfect(&format!("{mode}, through a relay, 300 at 10"), &stage.judge(&requests));
+        stage.stop();
+    }
+}
+
+#[test]
+fn timers_and_immediates_inherit_nothing() {
+    let shop = Shop::two(&Behaviour::default());
+    for mode in modes() {
+        let stage = Stage::trace(mode, &shop.pids());
+        for (route, path) in [("timer", "/timer/{}"), ("immediate", "/immediate/{}")] {
+            let answers = Load::get(shop.frontend.port, path).at(10).run(200);
+            let requests = shop::expect(&answers, |id, status| shop::detached(route, id, status));
+            assert_perfect(&format!("{mode}, {route}, 200 at 10"), &stage.judge(&requests));
+        }
+        stage.stop();
+    }
+}
+
+/// Answers of the frontend while its background job runs, and what all that must have made.
+fn beside_a_job(shop: &Shop) -> (Vec<Answer>, Vec<Request>) {
+    let job = |path: &str| -> u64 {
+        let response = http::get(shop.frontend.port, path).expect("the frontend answers");
+        let answer: serde_json::Value = serde_json::from_slice(&response.body).expect("it answers with JSON");
+        answer["calls"].as_u64().expect("it counts its calls")
+    };
+    // The route matches with a slash at its end too: two paths, so that each request is one of its kind.
+    let before = job("/background");
+    let answers = Load::get(shop.frontend.port, "/products/{}").at(10).run(300);
+    let after = job("/background/");
+    let mut requests = shop::expect(&answers, shop::products);
+    let calls = before + 1..=after;
+    requests.extend(calls.map(|n| shop::background(usize::try_from(n).expect("a small number"))));
+    requests.extend(["/background", "/background/"].map(shop::frontend_alone));
+    (answers, requests)
+}
+
+#[test]
+fn a_background_job_belongs_to_no_request() {
+    let shop = Shop::two(&Behaviour::default());
+    for mode in modes() {
+        let stage = Stage::trace(mode, &shop.pids());
+        let (answers, requests) = beside_a_job(&shop);
+        let jobs = requests.len() - answers.len() - 2;
+        assert!(jobs > 5, "the job made {jobs} calls only");
+        assert_perfect(&format!("{mode}, 300 at 10 beside {jobs} background calls"), &stage.judge(&requests));
+        stage.stop();
+    }
+}
+
+/// Without uprobes less is known of Node: links may be missing, but none may be wrong.
+#[test]
+fn without_uprobes_nothing_is_wrong() {
+    let shop = Shop::two(&Behaviour::default());
+    for mode in modes() {
+        let stage = Stage::start(Launch::run(mode).pids(&shop.pids()).args(&["--no-uprobes"]));
+        let (_, mut requests) = beside_a_job(&shop);
+        for (route, path) in [("timer", "/timer/{}"), ("immediate", "/immediate/{}")] {
+            let answers = Load::get(shop.frontend.port, path).at(10).run(100);
+            requests.extend(shop::expect(&answers, |id, status| shop::detached(route, id, status)));
+        }
+        let verdict = stage.judge(&requests);
+        println!("{mode}, --no-uprobes: {verdict}");
+        assert_eq!((verdict.wrong, verdict.missing, verdict.extra), (0, 0, 0), "{verdict}");
+        stage.stop();
+    }
+}
+
+/// Where events are lost, spans and links are missing; none may be wrong.
+#[test]
+fn lost_events_make_no_wrong_parent() {
+    let shop = Shop::two(&Behaviour::default());
+    for mode in modes() {
+        let stage = Stage::start(Launch::run(mode).pids(&shop.pids()).args(&["--ring-buffer", "64KiB"]));
+        let answers = Load::get(shop.frontend.port, "/products/{}").at(50).run(500);
+        let verdict = stage.judge(&shop::expect(&answers, shop::products));
+        println!("{mode}, 64 KiB of ring buffer, 500 at 50: {verdict}; {}", stage.drops());
+        assert_eq!((verdict.wrong, verdict.extra), (0, 0), "{verdict}");
+        stage.stop();
+    }
+}
+
+/// A trace context as a client elsewhere sends it: trace id and span id, each of its own.
+fn context(n: u8) -> (Vec<u8>, Vec<u8>, String, String) {
+    let (trace, span) = (vec![0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n], vec![0xb0, 0, 0, 0, 0, 0, 0, n]);
+    let hex = |id: &[u8]| id.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let texts = (hex(&trace), hex(&span));
+    (trace, span, texts.0, texts.1)
+}
+
+const FORMATS: usize = 4;
+
+/// The headers of each format, for a trace that is sampled.
+fn formats(trace: &str, span: &str) -> [Vec<(&'static str, String)>; FORMATS] {
+    [
+        vec![
+            ("traceparent", format!("00-{trace}-{span}-01")),
+            ("tracestate", "vendor=opaque".to_owned()),
+        ],
+        vec![("b3", format!("{trace}-{span}-1"))],
+        vec![
+            ("X-B3-TraceId", trace.to_owned()),
+            ("X-B3-SpanId", span.to_owned()),
+            ("X-B3-Sampled", "1".to_owned()),
+        ],
+        vec![("uber-trace-id", format!("{trace}:{span}:0:1"))],
+    ]
+}
+
+fn with_headers(port: u16, headers: &[(&str, String)]) -> Vec<Answer> {
+    let load = Load::get(port, "/products/{}");
+    headers.iter().fold(load, |load, (name, value)| load.header(name, value)).run(1)
+}
+
+#[test]
+fn a_trace_that_began_elsewhere_goes_on() {
+    let shop = Shop::two(&Behaviour::default());
+    for mode in modes() {
+        let stage = Stage::trace(mode, &shop.pids());
+        let mut requests = Vec::new();
+        for n in 0..FORMATS {
+            let (trace, span, trace_hex, span_hex) = context(u8::try_from(n).expect("few formats"));
+            let headers = &formats(&trace_hex, &span_hex)[n];
+            let answers = with_headers(shop.frontend.port, headers);
+            let under = (trace, span);
+            requests.extend(shop::expect(&answers, |id, status| shop::products(id, status).under(&under)));
+        }
+        let spans = stage.spans(shop::spans(&requests));
+        assert_perfect(&format!("{mode}, four formats of trace context"), &judge::judge(&requests, &spans));
+        assert_eq!(spans.iter().filter(|span| span.state == "vendor=opaque").count(), 3, "{spans:#?}");
+        stage.stop();
+    }
+}
+
+/// The sender's decision not to sample is followed, and what it costs is counted.
+#[test]
+fn a_trace_that_is_not_sampled_is_left_out() {
+    let shop = Shop::two(&Behaviour::default());
+    let (trace, span, trace_hex, span_hex) = context(9);
+    let header = [("traceparent", format!("00-{trace_hex}-{span_hex}-00"))];
+    for mode in modes() {
+        let stage = Stage::trace(mode, &shop.pids());
+        with_headers(shop.frontend.port, &header);
+        let seen = shop::expect(&Load::get(shop.frontend.port, "/products/{}").run(1), shop::products);
+        assert_perfect(&format!("{mode}, one of two requests not sampled"), &stage.judge(&seen));
+        let dropped = stage.agent.metric("sockspan_dropped_total", &["reason=\"sampled\""]);
+        assert!((dropped - 3.0).abs() < 0.5, "three spans are counted as not sampled, not {dropped}");
+        stage.stop();
+
+        let all = Launch::run(mode).pids(&shop.pids()).env("OTEL_TRACES_SAMPLER", "always_on");
+        let stage = Stage::start(all);
+        let answers = with_headers(shop.frontend.port, &header);
+        let under = (trace.clone(), span.clone());
+        let requests = shop::expect(&answers, |id, status| shop::products(id, status).under(&under));
+        assert_perfect(&format!("{mode}, not sampled, by always_on"), &stage.judge(&requests));
+        stage.stop();
+    }
+}
+
+/// The sample application as people run it; its paths have no ids, so that its traces are judged by their shape.
+#[test]
+fn the_sample_application() {
+    let shop = Shop::sample();
+    let together: Vec<_> = modes().into_iter().map(|mode| (mode, Stage::trace(mode, &shop.pids()))).collect();
+    let checkouts = |total, concurrency| Load::post(shop.frontend.port, "/checkout").at(concurrency).run(total);
+    // The slow ones are watched by one agent of each mode at the same time.
+    for (total, concurrency) in [(200, 1), (500, 10)] {
+        let answers = checkouts(total, concurrency);
+        together.iter().for_each(|(mode, stage)| judge_sample(*mode, concurrency, stage, &answers));
+    }
+    together.into_iter().for_each(|(_, stage)| drop(stage.stop()));
+    for mode in modes() {
+        let stage = Stage::trace(mode, &shop.pids());
+        judge_sample(mode, 50, &stage, &checkouts(500, 50));
+        stage.stop();
+    }
+}
+
+fn judge_sample(mode: Mode, concurrency: usize, stage: &Stage, answers: &[Answer]) {
+    let (well, failed) = (load::count(answers, 200), load::count(answers, 500));
+    assert_eq!(well + failed, answers.len(), "each request was answered");
+    let spans = stage.spans(5 * well + 3 * failed);
+    let (shapes, nested) = (shapes(&spans), judge::nested(&spans));
+    let what = format!(
+        "{mode}, sample, {well} + {failed} failed at {concurrency}: {shapes}; {:.2} % of {} pairs nested",
+        nested.inside_share() * 100.0,
+        nested.pairs
+    );
+    println!("{what}");
+    assert_eq!((shapes.five, shapes.three, shapes.other.len()), (well, failed, 0), "{what}");
+    assert!(nested.inside_share() >= NESTED, "{what}: {nested}");
+}

@@ -203,9 +203,10 @@ impl Agent {
 
 /// Sums samples of the Prometheus text format.
 fn sum(text: &str, name: &str, labels: &[&str]) -> f64 {
-    let samples = text.lines().filter_map(|line| line.strip_prefix(name)).filter(|rest| {
-        rest.starts_with([' ', '{']) && labels.iter().all(|label| rest.contains(label))
-    });
+    let samples = text
+        .lines()
+        .filter_map(|line| line.strip_prefix(name))
+        .filter(|rest| rest.starts_with([' ', '{']) && labels.iter().all(|label| rest.contains(label)));
     samples.filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 

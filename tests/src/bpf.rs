@@ -62,6 +62,9 @@ mod tests {
     #[test]
     fn ids_are_read() {
         let info = "pos:\t0\nflags:\t02000002\nlink_type:\ttracing\nlink_id:\t17\nprog_id:\t42\n";
-        assert_eq!((number(info, "prog_id:"), number(info, "link_id:"), number(info, "map_id:")), (Some(42), Some(17), None));
+        assert_eq!(
+            (number(info, "prog_id:"), number(info, "link_id:"), number(info, "map_id:")),
+            (Some(42), Some(17), None)
+        );
     }
 }

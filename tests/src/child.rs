@@ -74,7 +74,8 @@ impl Running {
     /// If it can't be started.
     pub fn spawn(name: &str, command: &mut Command) -> Self {
         let (output, errors) = (Scratch::new(&format!("{name}.out")), Scratch::new(&format!("{name}.err")));
-        let create = |file: &Scratch| File::create(&file.0).expect("the folder for temporary files can be written");
+        let create =
+            |file: &Scratch| File::create(&file.0).expect("the folder for temporary files can be written");
         command.stdin(Stdio::piped()).stdout(create(&output)).stderr(create(&errors));
         // What `cargo test` adds is none of a child's business.
         command.env_remove("LD_LIBRARY_PATH");

@@ -86,7 +86,8 @@ impl Connection {
     /// The connection broke, or what came is not HTTP.
     pub fn receive(&mut self) -> io::Result<Response> {
         let first = self.line()?;
-        let status = first.split(' ').nth(1).and_then(|word| word.parse().ok()).ok_or_else(|| not_http(&first))?;
+        let status =
+            first.split(' ').nth(1).and_then(|word| word.parse().ok()).ok_or_else(|| not_http(&first))?;
         let (mut length, mut chunked, mut closes) = (None, false, first.starts_with("HTTP/1.0"));
         loop {
             let line = self.line()?.to_ascii_lowercase();

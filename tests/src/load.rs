@@ -74,7 +74,9 @@ impl Load {
     /// Makes `total` requests and waits for all answers.
     pub fn run(&self, total: usize) -> Vec<Answer> {
         let left = AtomicUsize::new(total);
-        self.run_while(&|| left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok())
+        self.run_while(&|| {
+            left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok()
+        })
     }
 
     /// Makes requests until `stop` is set, and waits for the last answers.

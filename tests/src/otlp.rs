@@ -105,7 +105,8 @@ impl Collector {
     pub fn come_back(&mut self) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
-        let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", self.port))).expect("the port is free");
+        let listener =
+            runtime.block_on(TcpListener::bind(("127.0.0.1", self.port))).expect("the port is free");
         self.port = listener.local_addr().expect("a bound socket has an address").port();
         let router = router(self.shared.clone());
         runtime.spawn(async move { axum::serve(listener, router).await });
@@ -149,7 +150,9 @@ impl Collector {
 
     /// Waits until `expected` spans arrived, and a little longer for any that nobody expects; at most for `limit`.
     pub fn settle(&self, expected: usize, limit: Duration) {
-        let t = std::time::Instant::now(); wait_until(limit, || self.len() >= expected); println!("TIMING settle {:?} {} of {expected}", t.elapsed(), self.len());
+        let t = std::time::Instant::now();
+        wait_until(limit, || self.len() >= expected);
+        println!("TIMING settle {:?} {} of {expected}", t.elapsed(), self.len());
         let mut before = usize::MAX;
         while before != self.len() {
             before = self.len();

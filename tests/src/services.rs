@@ -39,7 +39,8 @@ impl Program {
     /// If the test runner's list does not have it.
     pub fn find(application: Application, name: &str) -> Self {
         let path = given::services();
-        let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()));
+        let text =
+            fs::read_to_string(&path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()));
         let group = match application {
             Application::Sample => "sample",
             Application::Variants => "variants",
@@ -167,8 +168,8 @@ impl Shop {
         let program = |name| Program::find(application, name);
         let delay = |name| (name, behaviour.delay.to_owned());
         let url = |port: u16| format!("http://localhost:{port}");
-        let order = with_order
-            .then(|| Service::launch(&program("order"), order_port, &[delay("ORDER_DELAY_MS")]));
+        let order =
+            with_order.then(|| Service::launch(&program("order"), order_port, &[delay("ORDER_DELAY_MS")]));
         let rate = if behaviour.errors { "0.1" } else { "0" };
         let product = [delay("PRODUCT_DELAY_MS"), ("PRODUCT_ERROR_RATE", rate.to_owned())];
         let product = Service::launch(&program("product"), product_port, &product);
@@ -198,7 +199,8 @@ mod tests {
 
     #[test]
     fn the_list_is_understood() {
-        let list = r#"{"sample":{},"variants":{"product":{"program":"/p","arguments":["app.py"],"folder":"/f"}}}"#;
+        let list =
+            r#"{"sample":{},"variants":{"product":{"program":"/p","arguments":["app.py"],"folder":"/f"}}}"#;
         let program = Program::parse(list, "variants", "product").unwrap();
         assert_eq!((program.program.to_str(), program.arguments.len()), (Some("/p"), 1));
         assert!(Program::parse(list, "sample", "product").is_none());

@@ -107,7 +107,8 @@ impl Span {
 pub fn from_otlp(request: ExportTraceServiceRequest) -> Vec<Span> {
     let mut spans = Vec::new();
     for resource_spans in request.resource_spans {
-        let resource = Arc::new(attributes(resource_spans.resource.map(|r| r.attributes).unwrap_or_default()));
+        let resource =
+            Arc::new(attributes(resource_spans.resource.map(|r| r.attributes).unwrap_or_default()));
         let wires = resource_spans.scope_spans.into_iter().flat_map(|scope| scope.spans);
         spans.extend(wires.map(|wire| from_wire(wire, &resource)));
     }

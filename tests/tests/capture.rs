@@ -48,7 +48,13 @@ fn assert_sizes(spans: &[Span], request: u64, response: u64) {
     let sizes = [("http.request.body.size", request), ("http.response.body.size", response)];
     for span in spans {
         for (key, size) in sizes {
-            assert_eq!(span.attribute(key), size.to_string(), "{key} of {}: {:?}", span.line(), span.attributes);
+            assert_eq!(
+                span.attribute(key),
+                size.to_string(),
+                "{key} of {}: {:?}",
+                span.line(),
+                span.attributes
+            );
         }
     }
 }
@@ -131,7 +137,11 @@ fn assert_no_secret(what: &str, file: &Scratch, spans: &[Span], sign: &str) {
     assert!(seen > 0, "{what}: the stream does not even have {sign:?}");
     let nowhere: [usize; 0] = [];
     assert_eq!(secret::find(&stream), nowhere, "{what}: pieces of the secret are in the stream");
-    assert_eq!(secret::find(format!("{spans:?}").as_bytes()), nowhere, "{what}: pieces of the secret are in spans");
+    assert_eq!(
+        secret::find(format!("{spans:?}").as_bytes()),
+        nowhere,
+        "{what}: pieces of the secret are in spans"
+    );
 }
 
 /// MSG_PEEK, MSG_TRUNC, heads byte by byte, files and pipes beside the sockets.
@@ -258,8 +268,11 @@ fn children_and_new_programs_are_traced() {
     for mode in modes() {
         let long = format!("{}; {}", live("pv2"), live("msg"));
         let short = format!("{shapes} rw 5; ( {shapes} vec 5 & wait ); exec {shapes} to 5");
-        for (what, script, names) in [("long", long, &["pv2", "msg"][..]), ("short", short, &["rw", "vec", "to"])] {
-            let mut shell = Running::spawn("sh", Command::new("sh").args(["-c", &format!("read word; {script}")]));
+        for (what, script, names) in
+            [("long", long, &["pv2", "msg"][..]), ("short", short, &["rw", "vec", "to"])]
+        {
+            let mut shell =
+                Running::spawn("sh", Command::new("sh").args(["-c", &format!("read word; {script}")]));
             let stage = Stage::trace(mode, &[shell.pid()]);
             shell.say("go");
             assert!(shell.wait(given::limit(PATIENCE)).success());

@@ -178,7 +178,8 @@ fn lost_events_make_no_wrong_parent() {
 
 /// A trace context as a client elsewhere sends it: trace id and span id, each of its own.
 fn context(n: u8) -> (Vec<u8>, Vec<u8>, String, String) {
-    let (trace, span) = (vec![0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n], vec![0xb0, 0, 0, 0, 0, 0, 0, n]);
+    let (trace, span) =
+        (vec![0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n], vec![0xb0, 0, 0, 0, 0, 0, 0, n]);
     let hex = |id: &[u8]| id.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let texts = (hex(&trace), hex(&span));
     (trace, span, texts.0, texts.1)
@@ -189,10 +190,7 @@ const FORMATS: usize = 4;
 /// The headers of each format, for a trace that is sampled.
 fn formats(trace: &str, span: &str) -> [Vec<(&'static str, String)>; FORMATS] {
     [
-        vec![
-            ("traceparent", format!("00-{trace}-{span}-01")),
-            ("tracestate", "vendor=opaque".to_owned()),
-        ],
+        vec![("traceparent", format!("00-{trace}-{span}-01")), ("tracestate", "vendor=opaque".to_owned())],
         vec![("b3", format!("{trace}-{span}-1"))],
         vec![
             ("X-B3-TraceId", trace.to_owned()),
@@ -258,7 +256,8 @@ fn a_trace_that_is_not_sampled_is_left_out() {
 fn the_sample_application() {
     let shop = Shop::sample();
     let together: Vec<_> = modes().into_iter().map(|mode| (mode, Stage::trace(mode, &shop.pids()))).collect();
-    let checkouts = |total, concurrency| Load::post(shop.frontend.port, "/checkout").at(concurrency).run(total);
+    let checkouts =
+        |total, concurrency| Load::post(shop.frontend.port, "/checkout").at(concurrency).run(total);
     // The slow ones are watched by one agent of each mode at the same time.
     for (total, concurrency) in [(200, 1), (500, 10)] {
         let answers = checkouts(total, concurrency);

@@ -76,7 +76,12 @@ fn a_killed_agent_leaves_nothing() {
         let answers = Load::get(shop.frontend.port, "/products/{}").at(4).run(40);
         assert_eq!(load::count(&answers, 200), 40);
         let held = Held::by(stage.agent.pid());
-        println!("{mode}: {} programs, {} links, {} maps", held.programs.len(), held.links.len(), held.maps.len());
+        println!(
+            "{mode}: {} programs, {} links, {} maps",
+            held.programs.len(),
+            held.links.len(),
+            held.maps.len()
+        );
         assert!(!held.programs.is_empty() && !held.links.is_empty() && !held.maps.is_empty());
         assert_eq!(held.left(), held, "the kernel knows what the agent holds");
         stage.agent.kill();
@@ -224,7 +229,8 @@ fn resources_and_attributes() {
             let span = spans.iter().find(|span| span.service() == service).expect("each service has a span");
             assert_resource(span, process.pid());
         }
-        let ids: BTreeSet<_> = spans.iter().map(|span| span.resource["service.instance.id"].clone()).collect();
+        let ids: BTreeSet<_> =
+            spans.iter().map(|span| span.resource["service.instance.id"].clone()).collect();
         assert_eq!(ids.len(), 2, "an instance id for each process: {ids:?}");
         assert_attributes(&spans, &shop);
         stage.stop();
@@ -243,7 +249,9 @@ fn assert_resource(span: &Span, pid: u32) {
     for (key, value) in expected {
         assert_eq!(resource.get(key), Some(&value), "{key}");
     }
-    for key in ["host.name", "host.arch", "process.executable.path", "telemetry.sdk.language", "telemetry.sdk.name"] {
+    for key in
+        ["host.name", "host.arch", "process.executable.path", "telemetry.sdk.language", "telemetry.sdk.name"]
+    {
         assert!(resource.get(key).is_some_and(|value| !value.is_empty()), "{key}");
     }
     for key in ["process.command_args", "process.command_line"] {
@@ -287,7 +295,9 @@ fn the_admin_port() {
     let shop = Shop::two(&Behaviour::default());
     let stage = Stage::trace(any_mode(), &shop.pids());
     println!("ready after {:?}", stage.agent.ready_after);
-    for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/status", 200), ("/metrics", 200), ("/x", 404)] {
+    for (path, status) in
+        [("/healthz", 200), ("/readyz", 200), ("/status", 200), ("/metrics", 200), ("/x", 404)]
+    {
         assert_eq!(stage.agent.page(path).0, status, "{path}");
     }
     let answers = Load::get(shop.frontend.port, "/products/{}").run(10);

@@ -74,7 +74,10 @@ fn without_rights() {
     );
     let mut preflight = agent::command_of(&copy.0);
     preflight.arg("preflight").uid(NOBODY).gid(NOBODY);
-    assert_says(&refusal(&mut preflight), &["XX  capabilities", "cure: run it as root", "The agent can't work here"]);
+    assert_says(
+        &refusal(&mut preflight),
+        &["XX  capabilities", "cure: run it as root", "The agent can't work here"],
+    );
 }
 
 /// Runs a command where the kernel seems not to describe its types.
@@ -96,7 +99,11 @@ fn without_btf_in_the_kernel() {
     run.args(["run", "--all"]);
     assert_says(
         &without_btf(run),
-        &["btf: /sys/kernel/btf/vmlinux", "the kernel does not describe its types", "CONFIG_DEBUG_INFO_BTF=y"],
+        &[
+            "btf: /sys/kernel/btf/vmlinux",
+            "the kernel does not describe its types",
+            "CONFIG_DEBUG_INFO_BTF=y",
+        ],
     );
     let mut preflight = command();
     preflight.args(["preflight", "--json"]);
@@ -123,7 +130,11 @@ fn endpoints_that_are_none() {
 #[test]
 fn standard_variables_that_are_not_understood() {
     let table = [
-        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "JSON is not supported; accepted are grpc, http/protobuf"),
+        (
+            "OTEL_EXPORTER_OTLP_PROTOCOL",
+            "http/json",
+            "JSON is not supported; accepted are grpc, http/protobuf",
+        ),
         ("OTEL_TRACES_EXPORTER", "zipkin", "accepted are otlp, console, none"),
         ("OTEL_TRACES_SAMPLER", "often", "accepted are always_on, always_off, traceidratio"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "many", "a whole number of at least 1 is accepted"),
@@ -151,7 +162,10 @@ fn a_settings_file_with_mistakes() {
     let broken = Scratch::with("broken.yaml", "probes: auto\n  port: 80\n");
     let path = broken.0.to_str().expect("a path of our own making");
     assert_says(&by(&["config", "--config", path]), &[&format!("{path}:2: not YAML: ")]);
-    assert_says(&by(&["config", "--config", "/nonexistent.yaml"]), &["/nonexistent.yaml (--config)", "No such file"]);
+    assert_says(
+        &by(&["config", "--config", "/nonexistent.yaml"]),
+        &["/nonexistent.yaml (--config)", "No such file"],
+    );
 }
 
 #[test]
@@ -160,9 +174,15 @@ fn processes_that_are_not_there() {
     let pid = gone.id().to_string();
     gone.wait().expect("it ends");
     let message = by(&["run", "--pid", &pid]);
-    assert_says(&message, &[&format!("--pid {pid}: there is no such process"), "`--exe GLOB` or `--port PORT`"]);
+    assert_says(
+        &message,
+        &[&format!("--pid {pid}: there is no such process"), "`--exe GLOB` or `--port PORT`"],
+    );
     assert_says(&by(&["run", "--pid", "x"]), &["--pid \"x\": a process id is accepted"]);
-    assert_says(&by(&["run"]), &["no process is selected", "--pid PID", "--exe GLOB", "--port PORT", "--all"]);
+    assert_says(
+        &by(&["run"]),
+        &["no process is selected", "--pid PID", "--exe GLOB", "--port PORT", "--all"],
+    );
 }
 
 #[test]
@@ -179,5 +199,8 @@ fn streams_that_are_none() {
     let path = text.0.to_str().expect("a path of our own making");
     assert_says(&by(&["replay", path]), &[path, "not an event stream; `sockspan record FILE` writes one"]);
     assert_says(&by(&["replay", "/nonexistent"]), &["/nonexistent", "No such file"]);
-    assert_says(&by(&["record", "/nonexistent/stream", "--all", "--admin-address", "off"]), &["/nonexistent/stream", "No such file"]);
+    assert_says(
+        &by(&["record", "/nonexistent/stream", "--all", "--admin-address", "off"]),
+        &["/nonexistent/stream", "No such file"],
+    );
 }

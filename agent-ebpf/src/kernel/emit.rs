@@ -9,7 +9,7 @@ use sockspan_ebpf::{
     Counter, DATA_BYTES, Data, EVENT_BYTES, EventKind, HEAD_BYTES, Lifecycle, TAIL_BYTES, flag,
 };
 
-use crate::kernel::{arch::Shape, connection::Connection, count, observe::Call, read};
+use crate::kernel::{arch::Shape, call::Call, connection::Connection, count, read};
 
 /// The agent sets its size.
 #[map]

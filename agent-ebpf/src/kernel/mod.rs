@@ -1,8 +1,9 @@
 //! Everything that runs in the kernel, one concern a file, in the order in which a socket call meets it:
-//! [`socket`] or [`syscall`] find the call's memory, [`observe`] decides what it means, [`connection`]
-//! and [`context`] remember, [`emit`] tells the agent.
+//! [`socket`] or [`syscall`] find the [`call`]'s memory, [`recognise`] and [`observe`] decide what it means, [`connection`]
+//! and [`context`] remember, [`report`] and [`emit`] tell the agent.
 
 mod arch;
+mod call;
 mod connection;
 mod context;
 mod count;
@@ -12,6 +13,8 @@ mod lifecycle;
 mod message;
 mod observe;
 mod read;
+mod recognise;
+mod report;
 mod socket;
 mod syscall;
 mod traced;

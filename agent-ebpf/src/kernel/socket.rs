@@ -11,9 +11,8 @@ use sockspan_ebpf::{Counter, Direction};
 
 use crate::kernel::{
     arch::{self, Registers, Shape},
-    count,
-    observe::{self, Call},
-    read, traced,
+    call::{self, Call},
+    count, observe, read, traced,
 };
 
 const MSG_PEEK: u32 = 2;
@@ -58,7 +57,7 @@ fn enter(ctx: &RawTracePointContext, direction: Direction) -> i32 {
     if result < 0 || (result == 0 && !receives) || (receives && flags & MSG_PEEK != 0) {
         return 0;
     }
-    let Some(call) = observe::call(direction as u32) else { return 0 };
+    let Some(call) = call::call(direction as u32) else { return 0 };
     call.sock = ctx.arg::<u64>(0);
     call.address = 0;
     call.at = read::now();

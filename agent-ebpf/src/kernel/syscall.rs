@@ -11,10 +11,10 @@ use sockspan_ebpf::{Counter, Direction, Process};
 
 use crate::kernel::{
     arch::{self, Shape},
+    call::{self, Call},
     count,
     emit::{load, store},
-    observe::{self, Call},
-    read, socket, traced,
+    observe, read, socket, traced,
 };
 
 const MSG_PEEK: u64 = 2;
@@ -139,7 +139,7 @@ pub fn syscall_exit(ctx: TracePointContext) -> u32 {
 
 #[inline(always)]
 fn finish(pending: &Pending, process: *mut Process, result: u32, tgid: u32, tid: u32) {
-    let Some(call) = observe::call(pending.direction) else { return };
+    let Some(call) = call::call(pending.direction) else { return };
     call.sock = pending.sock;
     call.address = pending.argument;
     call.at = read::now();

@@ -165,9 +165,9 @@ impl Web {
     }
 
     /// A server of `FRONTEND` that makes one call, as `call` says, and what is told of the call. Both have ended.
-    fn calling(mut self, served: Ask, call: Ask) -> Self {
-        self.asks(MS, &served);
-        self.asks(2 * MS, &call);
+    fn calling(mut self, served: &Ask, call: &Ask) -> Self {
+        self.asks(MS, served);
+        self.asks(2 * MS, call);
         self.answers(3 * MS, call.connection);
         self.answers(4 * MS, served.connection);
         self.settles(1_000 * MS);
@@ -217,7 +217,7 @@ fn what_the_kernel_side_saw_makes_a_parent() {
     ];
     for (evidence, expected) in ladder {
         let call = client(FRONTEND, 2).because(evidence, 70);
-        let web = Web::new().calling(server(FRONTEND, 1).kernel(70), call);
+        let web = Web::new().calling(&server(FRONTEND, 1).kernel(70), &call);
         assert_eq!(web.parent(2), expected.map(|e| (1, e)), "{evidence:?}");
         assert_eq!(web.trace(2) == web.trace(1), expected.is_some());
     }
@@ -233,10 +233,10 @@ fn what_does_not_fit_makes_none() {
         ("several requests in one call", client(FRONTEND, 2).thread(70).shared()),
     ];
     for (why, call) in cases {
-        assert_eq!(Web::new().calling(served(), call).parent(2), None, "{why}");
+        assert_eq!(Web::new().calling(&served(), &call).parent(2), None, "{why}");
     }
     let several = server(FRONTEND, 1).kernel(70).shared();
-    let web = Web::new().calling(several, client(FRONTEND, 2).thread(70));
+    let web = Web::new().calling(&several, &client(FRONTEND, 2).thread(70));
     assert_eq!(web.parent(2), None, "requests that came in one call");
 }
 
@@ -244,7 +244,7 @@ fn what_does_not_fit_makes_none() {
 fn an_id_that_stands_for_several_stands_for_none() {
     let mut web = Web::new();
     web.asks(MS, &server(FRONTEND, 3).kernel(70));
-    let web = web.calling(server(FRONTEND, 1).kernel(70), client(FRONTEND, 2).thread(70));
+    let web = web.calling(&server(FRONTEND, 1).kernel(70), &client(FRONTEND, 2).thread(70));
     assert_eq!(web.parent(2), None);
 }
 
@@ -304,7 +304,7 @@ fn an_alias_is_the_same_exchange() {
 fn a_trace_that_comes_in_a_header_is_continued() {
     let headers = format!("{T}\r\ntracestate: vendor=x");
     let served = server(FRONTEND, 1).kernel(70).says(&headers);
-    let web = Web::new().calling(served, client(FRONTEND, 2).thread(70));
+    let web = Web::new().calling(&served, &client(FRONTEND, 2).thread(70));
     assert_eq!(web.parent(1), Some((0, LinkEvidence::Header)));
     assert_eq!(web.of(1).parent.as_ref().map(|p| p.span_id.to_string()), Some("b7ad6b7169203331".into()));
     assert_eq!(web.parent(2), Some((1, LinkEvidence::Thread)));
@@ -320,7 +320,7 @@ fn a_header_that_is_handed_on_beats_the_thread() {
         let mut web = Web::new();
         web.asks(MS, &server(FRONTEND, 3).kernel(71).says(T));
         let served = server(FRONTEND, 1).kernel(70);
-        let mut web = web.calling(served, client(FRONTEND, 2).thread(70).says(header));
+        let mut web = web.calling(&served, &client(FRONTEND, 2).thread(70).says(header));
         web.answers(5 * MS, 3);
         web.settles(2_000 * MS);
         assert_eq!((web.trace(2), web.parent(2)), (TRACE, Some((3, LinkEvidence::Header))));
@@ -342,13 +342,14 @@ fn a_header_that_several_received_is_told_apart_by_its_parent_or_not_at_all() {
     // The thread still knows which, as long as the trace agrees.
     let mut web = Web::new();
     web.asks(MS, &server(FRONTEND, 3).says(T));
-    let web = web.calling(server(FRONTEND, 1).kernel(70).says(T), client(FRONTEND, 2).thread(70).says(T));
+    let web = web.calling(&server(FRONTEND, 1).kernel(70).says(T), &client(FRONTEND, 2).thread(70).says(T));
     assert_eq!(web.parent(2), Some((1, LinkEvidence::Thread)));
 }
 
 #[test]
 fn an_applications_own_trace_is_no_threads_business() {
-    let web = Web::new().calling(server(FRONTEND, 1).kernel(70), client(FRONTEND, 2).thread(70).says(OTHER));
+    let web =
+        Web::new().calling(&server(FRONTEND, 1).kernel(70), &client(FRONTEND, 2).thread(70).says(OTHER));
     assert_eq!(web.parent(2), Some((0, LinkEvidence::Header)));
     assert_ne!(web.trace(2), web.trace(1));
     assert_eq!(web.of(1).exchange.identity.children.get(), 0);

@@ -77,7 +77,7 @@ proptest! {
     #[test]
     fn batches_may_end_anywhere(path in any_stream(), seed: u64) {
         let (parts, ids) = stream::read(&path);
-        let again = spans_of(|to| stream::write(to, ids, &parts, |n| mix(seed, n as u64) % 3 == 0));
+        let again = spans_of(|to| stream::write(to, ids, &parts, |n| mix(seed, n as u64).is_multiple_of(3)));
         prop_assert_eq!(again, stream::spans(&path));
     }
 
@@ -85,7 +85,7 @@ proptest! {
     fn events_may_be_late(path in any_stream(), seed: u64, most in 1..2 * MS) {
         let (parts, ids) = stream::read(&path);
         let late = delay(&parts, |at| mix(seed, at) % most);
-        let again = spans_of(|to| stream::write(to, ids, &late, |n| mix(seed, n as u64) % 5 == 0));
+        let again = spans_of(|to| stream::write(to, ids, &late, |n| mix(seed, n as u64).is_multiple_of(5)));
         prop_assert_eq!(again, stream::spans(&path));
     }
 
@@ -95,7 +95,7 @@ proptest! {
         let left: Vec<Part> = parts
             .into_iter()
             .enumerate()
-            .filter(|(n, part)| matches!(part, Part::Other(_)) || mix(seed, *n as u64) % share != 0)
+            .filter(|(n, part)| matches!(part, Part::Other(_)) || !mix(seed, *n as u64).is_multiple_of(share))
             .map(|(_, part)| part)
             .collect();
         let fewer = spans_of(|to| stream::write(to, ids, &left, |_| false));
@@ -124,7 +124,7 @@ proptest! {
             let Part::Event { bytes, .. } = part else { continue };
             for (i, byte) in bytes.iter_mut().enumerate().skip(5) {
                 let chance = mix(seed, ((n as u64) << 32) | i as u64);
-                if chance % every == 0 {
+                if chance.is_multiple_of(every) {
                     *byte = (chance >> 13) as u8;
                 }
             }

@@ -1,10 +1,7 @@
 //! The judge on made-up traffic of which everything is known.
 
 use super::*;
-use crate::{
-    shop,
-    span::tests::span,
-};
+use crate::{shop, span::tests::span};
 
 fn checkout(t: u8, id: &str) -> Vec<Span> {
     vec![

@@ -78,6 +78,8 @@ impl Play {
         self.now += 10;
         let mut data = socket.data;
         (data.kind, data.state, data.at) = (kind as u8, state, self.now);
+        let way = if kind == EventKind::EndOfStream { Way::Receive } else { Way::Send };
+        data.position = socket.next[way as usize];
         self.out = Output::default();
         self.connections.take(kind, &data, Bytes::new(), Bytes::new(), &mut self.out);
     }
@@ -302,7 +304,8 @@ fn a_close_does_not_change_whose_connection_it_is() {
     play.asks(&mut server, Way::Receive, 1, GET);
     server.data.tgid = 99;
     play.turns(&server, EventKind::Closed, TCP_CLOSE);
-    assert_eq!(play.told(), "0:broken None");
+    play.waits(2 * LINGER);
+    assert_eq!(play.told(), "0:broken None", "aborted");
     assert_eq!(play.out.findings[0].tgid, 7);
 }
 
@@ -320,6 +323,16 @@ fn a_body_without_a_length_ends_with_the_stream() {
     // FIN_WAIT1: this end has sent all it wants to send.
     play.turns(&server, EventKind::Closed, 4);
     assert_eq!(play.told(), "0:done Some(3)");
+}
+
+#[test]
+fn an_end_counts_what_passed_untold_before_it() {
+    let (mut play, mut client) = (Play::new(), Socket::new(Role::Client));
+    play.asks(&mut client, Way::Send, 1, GET);
+    play.says(&mut client, Way::Receive, flag::STARTS_MESSAGE, "HTTP/1.0 200 OK\r\n\r\nabc");
+    client.next[Way::Receive as usize] += 1_000;
+    play.turns(&client, EventKind::EndOfStream, 0);
+    assert_eq!(play.told(), "0:done Some(1003)");
 }
 
 #[test]

@@ -163,9 +163,14 @@ impl Identity {
         self.ancestry().take_while(|i| !i.told.replace(true)).for_each(drop);
     }
 
+    /// Whether its place in its trace was told, of itself or of something below it.
+    pub fn is_told(&self) -> bool {
+        self.told.get()
+    }
+
     /// Whether it can still be given a parent.
     pub fn is_free(&self) -> bool {
-        !self.told.get() && self.link.borrow().is_none()
+        !self.is_told() && self.link.borrow().is_none()
     }
 
     fn root(self: &Rc<Self>) -> Rc<Self> {

@@ -325,11 +325,11 @@ impl Exchanges {
         self.open.len()
     }
 
-    /// The threads of a process turned out to be no evidence: what they seemed to prove of exchanges that are not
-    /// told yet is taken back.
+    /// The threads of a process turned out to be no evidence: what they seemed to prove is taken back, where
+    /// nothing was told of it yet.
     pub fn distrust(&mut self, tgid: u32) {
         let exchanges = self.open.values().chain(self.waiting.iter());
-        for exchange in exchanges.filter(|e| e.identity.tgid == tgid) {
+        for exchange in exchanges.filter(|e| e.identity.tgid == tgid && !e.identity.is_told()) {
             let mut link = exchange.identity.link.borrow_mut();
             if link.as_ref().is_some_and(|l| l.evidence == LinkEvidence::Thread) {
                 *link = None;

@@ -632,6 +632,40 @@ fn what_is_open_at_the_end_is_nobodys_parent() {
 }
 
 #[test]
+fn what_threads_seemed_to_prove_is_taken_back() {
+    let mut web = Web::new();
+    for (connection, tgid, id) in [(1, FRONTEND, 70), (11, PRODUCT, 80)] {
+        web.asks(MS, &server(tgid, connection).kernel(id));
+        web.asks(2 * MS, &client(tgid, connection + 1).thread(id));
+        web.asks(2 * MS, &client(tgid, connection + 2).because(Evidence::Task, id));
+        web.answers_all(3 * MS, [connection + 1, connection + 2]);
+    }
+    web.exchanges.distrust(FRONTEND);
+    web.answers_all(4 * MS, [1, 11]);
+    web.settles(1_000 * MS);
+    let (task, thread) = (LinkEvidence::Task, LinkEvidence::Thread);
+    assert_eq!([2, 3].map(|c| web.parent(c)), [None, Some((1, task))]);
+    assert_eq!([12, 13].map(|c| web.parent(c)), [Some((11, thread)), Some((11, task))], "another process");
+}
+
+#[test]
+fn what_was_told_is_not_taken_back() {
+    let mut web = Web::new();
+    web.asks(MS, &server(FRONTEND, 1).kernel(70));
+    web.asks(2 * MS, &client(FRONTEND, 2).thread(70).wire(5));
+    web.asks(2 * MS, &server(PRODUCT, 3).wire(5));
+    web.answers(3 * MS, 3);
+    // The far side is told after its patience, before its caller.
+    (0..30).for_each(|n| web.settles(n * PATIENCE / 10));
+    assert!(web.is_told(3));
+    web.exchanges.distrust(FRONTEND);
+    web.answers_all(3 * PATIENCE, [2, 1]);
+    web.settles(5 * PATIENCE);
+    assert_eq!(web.parent(2), Some((1, LinkEvidence::Thread)));
+    assert_eq!([2, 3].map(|c| web.trace(c)), [web.trace(1); 2]);
+}
+
+#[test]
 fn ids_are_the_same_for_the_same_seed_and_no_others() {
     let ids = |seed: u8| {
         let identity = Rc::new(Identity::new(&Seed([seed; 16]), 3, 4, SpanKind::Server, 1, None));

@@ -151,7 +151,8 @@ pub struct Data {
     pub tid: u32,
     /// Position of the first byte in its direction's stream.
     pub position: u32,
-    /// Bytes of this direction that passed unseen before `position`.
+    /// Bytes of this direction that passed unseen before `position`; for [`EventKind::Closed`], whose `position` is
+    /// the sending direction's, the position up to which the other direction was read.
     pub missed: u32,
     /// TCP sequence number of the first byte this end ever sends.
     pub local_base: u32,

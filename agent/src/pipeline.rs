@@ -4,7 +4,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use sockspan_ebpf::{EventKind, Lifecycle, flag};
+use sockspan_ebpf::{EventKind, Lifecycle};
 
 use crate::{
     connection::{Connections, Output, Wish},
@@ -169,9 +169,6 @@ impl Pipeline {
         match event {
             Event::Socket { kind, data, head, tail } => {
                 self.metrics.events.inc(event_label(kind));
-                if data.flags & flag::UNREADABLE != 0 {
-                    self.metrics.unreadable.inc();
-                }
                 self.connections.take(kind, &data, head, tail, &mut self.output);
                 self.pass_on(out);
             }

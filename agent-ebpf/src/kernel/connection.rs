@@ -250,6 +250,16 @@ pub fn advance(sock: u64, c: &mut Connection, direction: u32, length: u32, after
     (position, missed)
 }
 
+/// The position up to which the process has read what the other end sent, whatever it read it by.
+#[inline(always)]
+pub fn read_up_to(sock: u64, c: &Connection) -> u32 {
+    if c.flags & flag::SEQUENCE as u32 == 0 {
+        return c.next[Direction::Receive as usize];
+    }
+    let copied: u32 = read::kernel(sock + offset!(tcp_copied_seq));
+    copied.wrapping_sub(consumed_fin(sock, copied))
+}
+
 /// 1 if the read that ended at `copied` also took the peer's FIN, which has a sequence number of its own.
 #[inline(always)]
 fn consumed_fin(sock: u64, copied: u32) -> u32 {

@@ -130,7 +130,7 @@ fn closing(sock: u64, state: u8) {
         reserved: 0,
         flags: 0,
         position: c.next[0],
-        missed: 0,
+        missed: connection::read_up_to(sock, c),
         length: 0,
         skip: 0,
         head: 0,

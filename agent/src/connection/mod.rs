@@ -199,6 +199,9 @@ impl Connections {
             connection.tgid = data.tgid;
         }
         self.signals.clear();
+        if kind == EventKind::Closed && connection.closed.is_none() && data.missed != 0 {
+            connection.progress(Way::Receive, data.missed, data.at, &mut self.signals);
+        }
         match kind {
             EventKind::Data => connection.data(data, head, tail, &mut self.signals),
             EventKind::EndOfStream => connection.end(Way::Receive, data, &mut self.signals),
@@ -309,11 +312,15 @@ impl Connection {
     /// One direction ended in order, after all that the event's position says passed, told or not. (A connection
     /// that is closed without that was aborted: `close` says so when it is forgotten.)
     fn end(&mut self, way: Way, data: &Data, signals: &mut Vec<Signal>) {
-        let position = self.positions[way as usize].unwrap(data.position);
-        let direction = self.direction(way);
-        let passed = Chunk { position, at: data.at, began: data.at, ..Chunk::default() };
-        self.conversation.push(direction, passed, signals);
-        self.conversation.end_of_stream(direction, data.at, signals);
+        self.progress(way, data.position, data.at, signals);
+        self.conversation.end_of_stream(self.direction(way), data.at, signals);
+    }
+
+    /// One direction has come to `position`, whether its bytes were told or not.
+    fn progress(&mut self, way: Way, position: u32, at: Nanos, signals: &mut Vec<Signal>) {
+        let position = self.positions[way as usize].unwrap(position);
+        let passed = Chunk { position, at, began: at, ..Chunk::default() };
+        self.conversation.push(self.direction(way), passed, signals);
     }
 
     /// Passes the signals of one event on, with what the kernel side knew of the requests that began in it.

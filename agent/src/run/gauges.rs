@@ -121,6 +121,7 @@ impl metrics::Gauges for Gauges {
             let before = taken.insert(reason, total).unwrap_or(0);
             metrics.dropped.add(reason, total.saturating_sub(before));
         }
+        metrics.unreadable.raise_to(kernel(Counter::Unreadable));
         metrics.export_requests.raise_to(RequestResult::Success, export(&c.requests_ok));
         metrics.export_requests.raise_to(RequestResult::Failure, export(&c.requests_failed));
         metrics.export_requests.raise_to(RequestResult::Retry, export(&c.retries));

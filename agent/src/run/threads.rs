@@ -28,7 +28,7 @@ use crate::{
 use super::{Inputs, gauges::Gauges};
 
 /// While events come, they are drained this often; the kernel side wakes the reader sooner when much waits.
-const BUSY: Duration = Duration::from_millis(20);
+const BUSY: Duration = Duration::from_millis(5);
 /// While none come. A new process wakes the reader at once.
 const IDLE: Duration = Duration::from_millis(100);
 /// How often all processes are looked at, in case a turn was missed: it reads much of /proc.

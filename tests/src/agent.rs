@@ -181,6 +181,13 @@ impl Agent {
         line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or_default() * 1024
     }
 
+    /// Keeps it from doing anything for a while.
+    pub fn freeze(&self, time: Duration) {
+        self.process.signal(Signal::SIGSTOP);
+        std::thread::sleep(time);
+        self.process.signal(Signal::SIGCONT);
+    }
+
     /// Stops it by SIGTERM.
     ///
     /// # Panics
@@ -189,7 +196,6 @@ impl Agent {
         let started = Instant::now();
         self.process.signal(Signal::SIGTERM);
         let status = self.process.wait(given::limit(Duration::from_secs(30)));
-        println!("TIMING stop {:?}", started.elapsed());
         let log = self.process.errors();
         assert!(status.success(), "the agent ended with {status}\n{}", self.process.show());
         Stopped { status, took: started.elapsed(), log }

@@ -150,9 +150,7 @@ impl Collector {
 
     /// Waits until `expected` spans arrived, and a little longer for any that nobody expects; at most for `limit`.
     pub fn settle(&self, expected: usize, limit: Duration) {
-        let t = std::time::Instant::now();
         wait_until(limit, || self.len() >= expected);
-        println!("TIMING settle {:?} {} of {expected}", t.elapsed(), self.len());
         let mut before = usize::MAX;
         while before != self.len() {
             before = self.len();

@@ -103,7 +103,6 @@ impl Service {
             assert!(self.process.ended().is_none(), "a service ended at its start");
             http::get(self.port, "/").is_ok_and(|response| response.status == 200)
         });
-        println!("TIMING ready {:?}", started.elapsed());
         assert!(ready, "a service did not answer within {:?}", started.elapsed());
         self
     }

@@ -22,6 +22,24 @@ pub struct Stage {
     pub collector: Collector,
 }
 
+/// An agent of each mode, all watching the same requests: for tests whose load is light.
+pub fn together(launch: impl Fn(Mode) -> Launch) -> Vec<(Mode, Stage)> {
+    given::modes().into_iter().map(|mode| (mode, Stage::start(launch(mode)))).collect()
+}
+
+/// Stops agents at the same time: to detach many probes takes the kernel seconds.
+///
+/// # Panics
+/// As [`Stage::stop`].
+pub fn stop_all(stages: Vec<(Mode, Stage)>) {
+    std::thread::scope(|scope| {
+        let stopping: Vec<_> = stages.into_iter().map(|(_, stage)| scope.spawn(|| stage.stop())).collect();
+        stopping
+            .into_iter()
+            .for_each(|one| drop(one.join().unwrap_or_else(|p| std::panic::resume_unwind(p))));
+    });
+}
+
 /// Spans are under way for no longer than this.
 pub const ARRIVAL: Duration = Duration::from_secs(12);
 
@@ -48,6 +66,14 @@ impl Stage {
         judge(requests, &self.spans(shop::spans(requests)))
     }
 
+    /// Stops the agent once everything that is finished has arrived, and compares all of it: what ends only now is
+    /// part of it.
+    pub fn judge_at_end(self, requests: &[Request]) -> Verdict {
+        self.collector.settle(shop::spans(requests), given::limit(ARRIVAL) / 4);
+        stop(self.agent);
+        judge(requests, &self.collector.take())
+    }
+
     /// What the agent counted as lost, for people.
     pub fn drops(&self) -> String {
         let drops = self.agent.samples("sockspan_dropped");
@@ -59,9 +85,13 @@ impl Stage {
     /// # Panics
     /// If its log has an error or a panic.
     pub fn stop(self) -> Stopped {
-        let stopped = self.agent.stop();
-        let bad = stopped.log.lines().find(|line| line.contains("ERROR") || line.contains("panicked"));
-        assert_eq!(bad, None, "the agent's log:\n{}", stopped.log);
-        stopped
+        stop(self.agent)
     }
+}
+
+fn stop(agent: Agent) -> Stopped {
+    let stopped = agent.stop();
+    let bad = stopped.log.lines().find(|line| line.contains("ERROR") || line.contains("panicked"));
+    assert_eq!(bad, None, "the agent's log:\n{}", stopped.log);
+    stopped
 }

@@ -43,18 +43,15 @@ fn assert_perfect(what: &str, verdict: &Verdict) {
     assert!(verdict.is_perfect(), "{what}: {verdict}");
 }
 
-/// Each of `spans` says how long both bodies were.
-fn assert_sizes(spans: &[Span], request: u64, response: u64) {
+/// Each of `spans` says how long both bodies were. A size that was not seen to its end may be unsaid where `unseen`
+/// says so of the span.
+fn assert_sizes(spans: &[Span], request: u64, response: u64, unseen: impl Fn(&Span) -> bool) {
     let sizes = [("http.request.body.size", request), ("http.response.body.size", response)];
     for span in spans {
         for (key, size) in sizes {
-            assert_eq!(
-                span.attribute(key),
-                size.to_string(),
-                "{key} of {}: {:?}",
-                span.line(),
-                span.attributes
-            );
+            let said = span.attribute(key);
+            let right = said == size.to_string() || (said.is_empty() && unseen(span));
+            assert!(right, "{key} is not {size} in {}: {:?}", span.line(), span.attributes);
         }
     }
 }
@@ -87,7 +84,9 @@ fn every_way_to_use_a_socket() {
             let spans = stage.spans(shop::spans(&requests));
             let what = format!("{mode}, {} ways, bodies of {body} bytes", SHAPES.len());
             assert_perfect(&what, &judge(&requests, &spans));
-            assert_sizes(&spans, body, body);
+            // The sockets' own tracepoints do not tell of splice from a socket.
+            let unseen = |span: &Span| mode == Mode::Sock && span.path().starts_with("/shapes/splice/");
+            assert_sizes(&spans, body, body, unseen);
             println!("{}", stage.drops());
             stage.stop();
         }
@@ -110,12 +109,12 @@ fn what_cannot_be_read_is_counted() {
 /// 100 MB each way by sendfile: a handful of events, and sizes that are right to the byte.
 #[test]
 fn a_large_body_costs_few_events() {
-    let body: u64 = if given::is_guest() { 10 << 20 } else { 100 << 20 };
+    let body: u64 = if given::is_guest() { 10 << 20 } else { 1000 << 20 };
     for mode in modes() {
         let (stage, requests) = run_shapes(mode, &["sendfile"], 1, body);
         let spans = stage.spans(2);
         assert_perfect(&format!("{mode}, {} MiB each way", body >> 20), &judge(&requests, &spans));
-        assert_sizes(&spans, body, body);
+        assert_sizes(&spans, body, body, |_| false);
         let events = stage.agent.metric("sockspan_events_total", &["kind=\"data\""]);
         println!("{mode}: {events} events for {} MiB", 2 * (body >> 20));
         assert!(events <= 400.0, "{events} events");
@@ -159,7 +158,7 @@ fn peeking_and_discarding() {
         let spans = stage.spans(shop::spans(&requests));
         recorder.stop();
         assert_perfect(&format!("{mode}, peek"), &judge(&requests, &spans));
-        assert_sizes(&spans, 3000, 7);
+        assert_sizes(&spans, 3000, 7, |_| false);
         assert_no_secret(&format!("{mode}, peek"), &file, &spans, "POST /peek/1 ");
         stage.stop();
     }

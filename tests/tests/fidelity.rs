@@ -3,7 +3,10 @@
 //! In: the sample application and its variants, requests of which everything is known. Out: verdicts; each test prints
 //! what it measured.
 
-use std::time::Instant;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use sockspan_tests::{
     agent::Launch,
@@ -15,7 +18,7 @@ use sockspan_tests::{
     programs::Program,
     services::{Behaviour, Shop},
     shop,
-    stage::Stage,
+    stage::{Stage, stop_all, together},
 };
 
 /// The least share of SERVER spans that lie within their CLIENT.
@@ -90,27 +93,27 @@ fn a_relay_between_services() {
     let relay = Program::relay(ports[1]);
     let shop =
         Shop::two(&Behaviour { product_by: Some(relay.port), ports: Some(ports), ..Behaviour::default() });
-    for mode in modes() {
-        let stage = Stage::trace(mode, &shop.pids());
-        let answers = Load::get(shop.frontend.port, "/products/{}").at(10).run(300);
-        let requests = shop::expect(&answers, |id, status| shop::products(id, status).relayed());
+    let stages = together(|mode| Launch::run(mode).pids(&shop.pids()));
+    let answers = Load::get(shop.frontend.port, "/products/{}").at(10).run(300);
+    let requests = shop::expect(&answers, |id, status| shop::products(id, status).relayed());
+    for (mode, stage) in &stages {
         assert_perfect(&format!("{mode}, through a relay, 300 at 10"), &stage.judge(&requests));
-        stage.stop();
     }
+    stop_all(stages);
 }
 
 #[test]
 fn timers_and_immediates_inherit_nothing() {
     let shop = Shop::two(&Behaviour::default());
-    for mode in modes() {
-        let stage = Stage::trace(mode, &shop.pids());
-        for (route, path) in [("timer", "/timer/{}"), ("immediate", "/immediate/{}")] {
-            let answers = Load::get(shop.frontend.port, path).at(10).run(200);
-            let requests = shop::expect(&answers, |id, status| shop::detached(route, id, status));
+    let stages = together(|mode| Launch::run(mode).pids(&shop.pids()));
+    for (route, path) in [("timer", "/timer/{}"), ("immediate", "/immediate/{}")] {
+        let answers = Load::get(shop.frontend.port, path).at(10).run(200);
+        let requests = shop::expect(&answers, |id, status| shop::detached(route, id, status));
+        for (mode, stage) in &stages {
             assert_perfect(&format!("{mode}, {route}, 200 at 10"), &stage.judge(&requests));
         }
-        stage.stop();
     }
+    stop_all(stages);
 }
 
 /// Answers of the frontend while its background job runs, and what all that must have made.
@@ -134,45 +137,55 @@ fn beside_a_job(shop: &Shop) -> (Vec<Answer>, Vec<Request>) {
 #[test]
 fn a_background_job_belongs_to_no_request() {
     let shop = Shop::two(&Behaviour::default());
-    for mode in modes() {
-        let stage = Stage::trace(mode, &shop.pids());
-        let (answers, requests) = beside_a_job(&shop);
-        let jobs = requests.len() - answers.len() - 2;
-        assert!(jobs > 5, "the job made {jobs} calls only");
-        assert_perfect(&format!("{mode}, 300 at 10 beside {jobs} background calls"), &stage.judge(&requests));
-        stage.stop();
+    let stages = together(|mode| Launch::run(mode).pids(&shop.pids()));
+    let (answers, requests) = beside_a_job(&shop);
+    let jobs = requests.len() - answers.len() - 2;
+    assert!(jobs > 5, "the job made {jobs} calls only");
+    for (mode, stage) in &stages {
+        let what = format!("{mode}, {} at 10 beside {jobs} background calls", answers.len());
+        assert_perfect(&what, &stage.judge(&requests));
     }
+    stop_all(stages);
 }
 
 /// Without uprobes less is known of Node: links may be missing, but none may be wrong.
 #[test]
 fn without_uprobes_nothing_is_wrong() {
     let shop = Shop::two(&Behaviour::default());
-    for mode in modes() {
-        let stage = Stage::start(Launch::run(mode).pids(&shop.pids()).args(&["--no-uprobes"]));
-        let (_, mut requests) = beside_a_job(&shop);
-        for (route, path) in [("timer", "/timer/{}"), ("immediate", "/immediate/{}")] {
-            let answers = Load::get(shop.frontend.port, path).at(10).run(100);
-            requests.extend(shop::expect(&answers, |id, status| shop::detached(route, id, status)));
-        }
+    let stages = together(|mode| Launch::run(mode).pids(&shop.pids()).args(&["--no-uprobes"]));
+    let (_, mut requests) = beside_a_job(&shop);
+    for (route, path) in [("timer", "/timer/{}"), ("immediate", "/immediate/{}")] {
+        let answers = Load::get(shop.frontend.port, path).at(10).run(100);
+        requests.extend(shop::expect(&answers, |id, status| shop::detached(route, id, status)));
+    }
+    for (mode, stage) in &stages {
         let verdict = stage.judge(&requests);
         println!("{mode}, --no-uprobes: {verdict}");
         assert_eq!((verdict.wrong, verdict.missing, verdict.extra), (0, 0, 0), "{verdict}");
-        stage.stop();
     }
+    stop_all(stages);
 }
 
-/// Where events are lost, spans and links are missing; none may be wrong.
+/// Where events are lost, spans and links are missing; none may be wrong, nor lead nowhere.
 #[test]
 fn lost_events_make_no_wrong_parent() {
     let shop = Shop::two(&Behaviour::default());
     for mode in modes() {
         let stage = Stage::start(Launch::run(mode).pids(&shop.pids()).args(&["--ring-buffer", "64KiB"]));
-        let answers = Load::get(shop.frontend.port, "/products/{}").at(50).run(500);
-        let verdict = stage.judge(&shop::expect(&answers, shop::products));
-        println!("{mode}, 64 KiB of ring buffer, 500 at 50: {verdict}; {}", stage.drops());
-        assert_eq!((verdict.wrong, verdict.extra), (0, 0), "{verdict}");
-        stage.stop();
+        let answers = thread::scope(|scope| {
+            let load = scope.spawn(|| Load::get(shop.frontend.port, "/products/{}").at(20).run(1000));
+            // Meanwhile the agent looks away three times, for longer than so little memory lasts.
+            for _ in 0..3 {
+                thread::sleep(Duration::from_millis(400));
+                stage.agent.freeze(Duration::from_millis(300));
+            }
+            load.join().expect("the load does not panic")
+        });
+        let drops = stage.drops();
+        assert!(drops.contains("ring_buffer_full"), "no event was lost: {drops}");
+        let verdict = stage.judge_at_end(&shop::expect(&answers, shop::products));
+        println!("{mode}, 64 KiB of ring buffer, 1000 at 20: {verdict}; {drops}");
+        assert_eq!((verdict.wrong, verdict.dangling, verdict.extra), (0, 0, 0), "{verdict}");
     }
 }
 
@@ -209,61 +222,61 @@ fn with_headers(port: u16, headers: &[(&str, String)]) -> Vec<Answer> {
 #[test]
 fn a_trace_that_began_elsewhere_goes_on() {
     let shop = Shop::two(&Behaviour::default());
-    for mode in modes() {
-        let stage = Stage::trace(mode, &shop.pids());
-        let mut requests = Vec::new();
-        for n in 0..FORMATS {
-            let (trace, span, trace_hex, span_hex) = context(u8::try_from(n).expect("few formats"));
-            let headers = &formats(&trace_hex, &span_hex)[n];
-            let answers = with_headers(shop.frontend.port, headers);
-            let under = (trace, span);
-            requests.extend(shop::expect(&answers, |id, status| shop::products(id, status).under(&under)));
-        }
+    let stages = together(|mode| Launch::run(mode).pids(&shop.pids()));
+    let mut requests = Vec::new();
+    for n in 0..FORMATS {
+        let (trace, span, trace_hex, span_hex) = context(u8::try_from(n).expect("few formats"));
+        let headers = &formats(&trace_hex, &span_hex)[n];
+        let answers = with_headers(shop.frontend.port, headers);
+        let under = (trace, span);
+        requests.extend(shop::expect(&answers, |id, status| shop::products(id, status).under(&under)));
+    }
+    for (mode, stage) in &stages {
         let spans = stage.spans(shop::spans(&requests));
         assert_perfect(&format!("{mode}, four formats of trace context"), &judge::judge(&requests, &spans));
         assert_eq!(spans.iter().filter(|span| span.state == "vendor=opaque").count(), 3, "{spans:#?}");
-        stage.stop();
     }
+    stop_all(stages);
 }
 
-/// The sender's decision not to sample is followed, and what it costs is counted.
+/// The sender's decision not to sample is followed, unless the agent is told otherwise, and what it costs is counted.
 #[test]
 fn a_trace_that_is_not_sampled_is_left_out() {
     let shop = Shop::two(&Behaviour::default());
     let (trace, span, trace_hex, span_hex) = context(9);
+    let launch = |mode| Launch::run(mode).pids(&shop.pids());
+    let (as_told, all) =
+        (together(launch), together(|mode| launch(mode).env("OTEL_TRACES_SAMPLER", "always_on")));
     let header = [("traceparent", format!("00-{trace_hex}-{span_hex}-00"))];
-    for mode in modes() {
-        let stage = Stage::trace(mode, &shop.pids());
-        with_headers(shop.frontend.port, &header);
-        let seen = shop::expect(&Load::get(shop.frontend.port, "/products/{}").run(1), shop::products);
-        assert_perfect(&format!("{mode}, one of two requests not sampled"), &stage.judge(&seen));
+    let unsampled = with_headers(shop.frontend.port, &header);
+    let plain = shop::expect(&Load::get(shop.frontend.port, "/products/{}").run(1), shop::products);
+    for (mode, stage) in &as_told {
+        assert_perfect(&format!("{mode}, one of two requests not sampled"), &stage.judge(&plain));
         let dropped = stage.agent.metric("sockspan_dropped_total", &["reason=\"sampled\""]);
         assert!((dropped - 3.0).abs() < 0.5, "three spans are counted as not sampled, not {dropped}");
-        stage.stop();
-
-        let all = Launch::run(mode).pids(&shop.pids()).env("OTEL_TRACES_SAMPLER", "always_on");
-        let stage = Stage::start(all);
-        let answers = with_headers(shop.frontend.port, &header);
-        let under = (trace.clone(), span.clone());
-        let requests = shop::expect(&answers, |id, status| shop::products(id, status).under(&under));
-        assert_perfect(&format!("{mode}, not sampled, by always_on"), &stage.judge(&requests));
-        stage.stop();
     }
+    let under = (trace, span);
+    let mut both = shop::expect(&unsampled, |id, status| shop::products(id, status).under(&under));
+    both.extend(plain);
+    for (mode, stage) in &all {
+        assert_perfect(&format!("{mode}, not sampled, by always_on"), &stage.judge(&both));
+    }
+    stop_all(as_told.into_iter().chain(all).collect());
 }
 
 /// The sample application as people run it; its paths have no ids, so that its traces are judged by their shape.
 #[test]
 fn the_sample_application() {
     let shop = Shop::sample();
-    let together: Vec<_> = modes().into_iter().map(|mode| (mode, Stage::trace(mode, &shop.pids()))).collect();
+    let stages = together(|mode| Launch::run(mode).pids(&shop.pids()));
     let checkouts =
         |total, concurrency| Load::post(shop.frontend.port, "/checkout").at(concurrency).run(total);
     // The slow ones are watched by one agent of each mode at the same time.
     for (total, concurrency) in [(200, 1), (500, 10)] {
         let answers = checkouts(total, concurrency);
-        together.iter().for_each(|(mode, stage)| judge_sample(*mode, concurrency, stage, &answers));
+        stages.iter().for_each(|(mode, stage)| judge_sample(*mode, concurrency, stage, &answers));
     }
-    together.into_iter().for_each(|(_, stage)| drop(stage.stop()));
+    stop_all(stages);
     for mode in modes() {
         let stage = Stage::trace(mode, &shop.pids());
         judge_sample(mode, 50, &stage, &checkouts(500, 50));

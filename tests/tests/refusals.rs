@@ -138,12 +138,16 @@ fn standard_variables_that_are_not_understood() {
         ("OTEL_TRACES_EXPORTER", "zipkin", "accepted are otlp, console, none"),
         ("OTEL_TRACES_SAMPLER", "often", "accepted are always_on, always_off, traceidratio"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "many", "a whole number of at least 1 is accepted"),
-        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nonexistent.pem", "/nonexistent.pem"),
         ("OTEL_RESOURCE_ATTRIBUTES", "team", "is not of the form key=value"),
     ];
     for (name, value, part) in table {
         assert_says(&with(&[(name, value)]), &[name, part]);
     }
+    let tls = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://localhost:4317"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nonexistent.pem"),
+    ];
+    assert_says(&with(&tls), &["OTEL_EXPORTER_OTLP_CERTIFICATE", "/nonexistent.pem", "No such file"]);
 }
 
 #[test]

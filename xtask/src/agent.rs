@@ -20,8 +20,8 @@ use crate::{
 
 /// The kernel's clock ticks a second in /proc, a constant of its interface to programs.
 const TICKS: f64 = 100.0;
-/// Time to send what is queued, at the end.
-const GRACE: Duration = Duration::from_secs(15);
+/// Time to send what is queued and to let the kernel go of many probes, at the end: as long as Kubernetes gives.
+const GRACE: Duration = Duration::from_secs(30);
 
 /// An agent that was started; it gets SIGTERM when dropped.
 pub struct Agent {

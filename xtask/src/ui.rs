@@ -194,9 +194,17 @@ pub fn tail(log: &Path, count: usize) -> Vec<String> {
         Ok(bytes)
     };
     let text = String::from_utf8_lossy(&read().unwrap_or_default()).replace('\r', "\n");
-    let clean = |l: &str| l.chars().filter(|c| !c.is_control()).collect::<String>();
-    let lines: Vec<_> = text.lines().map(clean).filter(|l| !l.trim().is_empty()).collect();
+    let lines: Vec<_> = text.lines().map(plain).filter(|l| !l.trim().is_empty()).collect();
     lines.get(lines.len().saturating_sub(count)..).unwrap_or_default().to_vec()
+}
+
+/// A line without control characters and without a terminal's colours and movements (`ESC [ … letter`).
+fn plain(line: &str) -> String {
+    let mut parts = line.split("\x1b[");
+    let first = parts.next().unwrap_or_default();
+    let rest =
+        parts.map(|part| part.trim_start_matches(|c: char| !c.is_ascii_alphabetic()).get(1..).unwrap_or(""));
+    [first].into_iter().chain(rest).flat_map(str::chars).filter(|c| !c.is_control()).collect()
 }
 
 /// The end of a log, with its path, for an error's text.
@@ -204,4 +212,15 @@ pub fn excerpt(log: &Path) -> String {
     let lines = tail(log, SHOWN_LINES);
     let shown: String = lines.iter().map(|l| format!("\n          | {l}")).collect();
     format!("full log: {}{shown}", workspace::display(log))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_taken_out() {
+        assert_eq!(plain("\x1b[1;32m ok\x1b[0m [0] done\x1b[K\t"), " ok [0] done");
+        assert_eq!(plain("\x1b["), "");
+    }
 }

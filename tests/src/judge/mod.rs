@@ -64,6 +64,8 @@ pub struct Verdict {
     pub unlinked: usize,
     /// Spans that have another parent than they should, or another trace than their parent's.
     pub wrong: usize,
+    /// Spans whose parent is none that arrived: not wrong perhaps, but no trace.
+    pub dangling: usize,
     /// Spans that did not arrive.
     pub missing: usize,
     /// Spans that nothing explains, second ones of the same included.
@@ -84,7 +86,8 @@ pub const TOLERANCE: u64 = 1_000_000;
 impl Verdict {
     /// Everything is as it must be.
     pub fn is_perfect(&self) -> bool {
-        self.complete == self.requests && self.wrong + self.extra + self.missing + self.unlinked == 0
+        self.complete == self.requests
+            && self.wrong + self.dangling + self.extra + self.missing + self.unlinked == 0
     }
 
     /// The share of pairs in which the SERVER lies within its CLIENT, from 0 to 1.
@@ -101,11 +104,12 @@ impl Verdict {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { requests, complete, right, unlinked, wrong, missing, extra, misstated, .. } = self;
+        let Self { requests, complete, right, unlinked, wrong, dangling, missing, extra, misstated, .. } =
+            self;
         write!(
             f,
-            "{complete} of {requests} complete; links: {right} right, {unlinked} unlinked, {wrong} WRONG; spans: \
-             {missing} missing, {extra} extra, {misstated} misstated; {:.2} % of {} pairs nested",
+            "{complete} of {requests} complete; links: {right} right, {unlinked} unlinked, {dangling} dangling, {wrong} WRONG; \
+             spans: {missing} missing, {extra} extra, {misstated} misstated; {:.2} % of {} pairs nested",
             self.inside_share() * 100.0,
             self.pairs
         )?;
@@ -122,6 +126,7 @@ pub fn judge(requests: &[Request], spans: &[Span]) -> Verdict {
         by_key.entry((span.service(), span.kind, span.path())).or_default().push(span);
     }
     let mut verdict = Verdict { requests: requests.len(), ..Verdict::default() };
+    let ids: HashSet<_> = spans.iter().map(|span| span.id.as_slice()).collect();
     let mut explained = HashSet::new();
     for request in requests {
         let found: Vec<Option<&Span>> = request
@@ -132,7 +137,7 @@ pub fn judge(requests: &[Request], spans: &[Span]) -> Verdict {
         explained.extend(found.iter().flatten().map(|span| std::ptr::from_ref::<Span>(span)));
         let whole = request.expected.iter().zip(&found).fold(true, |whole, (expected, span)| {
             // Each is looked at, whatever became of the others.
-            check(&mut verdict, expected, *span, &found) && whole
+            check(&mut verdict, expected, *span, &found, &ids) && whole
         });
         verdict.complete += usize::from(whole);
     }
@@ -145,7 +150,13 @@ pub fn judge(requests: &[Request], spans: &[Span]) -> Verdict {
 }
 
 /// Judges one span; true if all is well with it.
-fn check(verdict: &mut Verdict, expected: &Expected, span: Option<&Span>, found: &[Option<&Span>]) -> bool {
+fn check(
+    verdict: &mut Verdict,
+    expected: &Expected,
+    span: Option<&Span>,
+    found: &[Option<&Span>],
+    ids: &HashSet<&[u8]>,
+) -> bool {
     let Some(span) = span else {
         verdict.missing += 1;
         verdict.show("missing", || format!("{expected:?}"));
@@ -156,28 +167,33 @@ fn check(verdict: &mut Verdict, expected: &Expected, span: Option<&Span>, found:
         verdict.misstated += 1;
         verdict.show("misstated", || format!("{} instead of {}", span.line(), expected.status));
     }
-    let (trace, parent) = match &expected.parent {
-        Parent::Nobody => (None, Some(&[][..])),
-        Parent::Remote(trace, id) => (Some(trace.as_slice()), Some(id.as_slice())),
-        Parent::Of(place) => match found.get(*place).copied().flatten() {
-            Some(parent) => (Some(parent.trace.as_slice()), Some(parent.id.as_slice())),
-            None => (None, None),
-        },
-    };
-    let right = parent == Some(span.parent.as_slice()) && trace.is_none_or(|trace| trace == span.trace);
-    let linked = !span.is_root();
-    match (right, linked) {
-        (true, _) => verdict.right += 1,
-        (false, false) => verdict.unlinked += 1,
-        (false, true) => {
-            verdict.wrong += 1;
-            verdict.show("WRONG", || span.line());
-        }
-    }
-    if !right && !linked {
+    let right = is_child(span, &expected.parent, found);
+    if right {
+        verdict.right += 1;
+    } else if span.is_root() {
+        verdict.unlinked += 1;
         verdict.show("unlinked", || span.line());
+    } else if !ids.contains(span.parent.as_slice()) {
+        verdict.dangling += 1;
+        verdict.show("dangling", || span.line());
+    } else {
+        verdict.wrong += 1;
+        verdict.show("WRONG", || span.line());
     }
     stated && right
+}
+
+/// Whether the span's parent and trace are the expected ones.
+fn is_child(span: &Span, parent: &Parent, found: &[Option<&Span>]) -> bool {
+    let child_of = |trace: &[u8], id: &[u8]| span.trace == trace && span.parent == id;
+    match parent {
+        Parent::Nobody => span.is_root(),
+        Parent::Remote(trace, id) => child_of(trace, id),
+        Parent::Of(place) => {
+            let parent = found.get(*place).copied().flatten();
+            parent.is_some_and(|parent| child_of(&parent.trace, &parent.id))
+        }
+    }
 }
 
 /// By the conventions: a server's error begins at 500, a client's at 400.

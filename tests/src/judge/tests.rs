@@ -3,13 +3,18 @@
 use super::*;
 use crate::{shop, span::tests::span};
 
+/// Five spans of trace `t` (1 to 9), their ids `t` times ten and 1 to 5.
 fn checkout(t: u8, id: &str) -> Vec<Span> {
+    let of = |service, kind, route: &str, n: u8, parent: u8| {
+        let parent = if parent == 0 { 0 } else { 10 * t + parent };
+        span(service, kind, &format!("/{route}/{id}"), 200, [t, 10 * t + n, parent])
+    };
     vec![
-        span("frontend", Kind::Server, &format!("/checkout/{id}"), 200, [t, 1, 0]),
-        span("frontend", Kind::Client, &format!("/products/{id}"), 200, [t, 2, 1]),
-        span("product", Kind::Server, &format!("/products/{id}"), 200, [t, 3, 2]),
-        span("frontend", Kind::Client, &format!("/orders/{id}"), 200, [t, 4, 1]),
-        span("order", Kind::Server, &format!("/orders/{id}"), 200, [t, 5, 4]),
+        of("frontend", Kind::Server, "checkout", 1, 0),
+        of("frontend", Kind::Client, "products", 2, 1),
+        of("product", Kind::Server, "products", 3, 2),
+        of("frontend", Kind::Client, "orders", 4, 1),
+        of("order", Kind::Server, "orders", 5, 4),
     ]
 }
 
@@ -31,21 +36,21 @@ fn what_happened_is_perfect() {
 #[test]
 fn each_fault_is_told_apart() {
     type Fault = fn(&mut Vec<Span>);
-    let faults: [(Fault, [usize; 5]); 8] = [
-        (|s| s[1].parent.clear(), [1, 0, 0, 0, 0]),
-        (|s| s[1].parent = vec![4; 8], [0, 1, 0, 0, 0]),
-        (|s| s[2].trace = vec![2; 16], [0, 1, 0, 0, 0]),
-        (|s| s[0].parent = vec![7; 8], [0, 1, 0, 0, 0]),
-        (|s| drop(s.remove(4)), [0, 0, 1, 0, 0]),
-        (|s| s.push(s[4].clone()), [0, 0, 0, 1, 0]),
-        (|s| s.push(span("order", Kind::Server, "/orders/zzz", 200, [1, 9, 4])), [0, 0, 0, 1, 0]),
-        (|s| s[3].error = true, [0, 0, 0, 0, 1]),
+    let faults: [(Fault, [usize; 6]); 8] = [
+        (|s| s[1].parent.clear(), [1, 0, 0, 0, 0, 0]),
+        (|s| s[1].parent = vec![14; 8], [0, 1, 0, 0, 0, 0]),
+        (|s| s[2].trace = vec![2; 16], [0, 1, 0, 0, 0, 0]),
+        (|s| s[0].parent = vec![7; 8], [0, 0, 1, 0, 0, 0]),
+        (|s| drop(s.remove(4)), [0, 0, 0, 1, 0, 0]),
+        (|s| s.push(s[4].clone()), [0, 0, 0, 0, 1, 0]),
+        (|s| s.push(span("order", Kind::Server, "/orders/zzz", 200, [1, 99, 14])), [0, 0, 0, 0, 1, 0]),
+        (|s| s[3].error = true, [0, 0, 0, 0, 0, 1]),
     ];
     for (number, (fault, expected)) in faults.into_iter().enumerate() {
         let mut spans = two();
         fault(&mut spans);
         let v = verdict(&spans);
-        let found = [v.unlinked, v.wrong, v.missing, v.extra, v.misstated];
+        let found = [v.unlinked, v.wrong, v.dangling, v.missing, v.extra, v.misstated];
         assert_eq!(found, expected, "fault {number}: {v}");
         // A span too many spoils the whole, and no request of its own.
         assert_eq!(v.complete, if v.extra > 0 { 2 } else { 1 }, "fault {number}: {v}");
@@ -58,13 +63,16 @@ fn a_missing_parent_is_no_excuse_for_another() {
     let mut spans = two();
     spans.remove(1);
     let v = verdict(&spans);
-    assert_eq!((v.missing, v.wrong), (1, 1), "{v}");
+    assert_eq!((v.missing, v.dangling, v.wrong), (1, 1, 0), "{v}");
+    spans[1].parent = spans[2].id.clone();
+    let v = verdict(&spans);
+    assert_eq!((v.missing, v.dangling, v.wrong), (1, 0, 1), "{v}");
 }
 
 #[test]
 fn remote_parents_and_failed_products() {
-    let context = (vec![0xab; 16], vec![0xcd; 8]);
-    let mut spans = checkout(0xab, "a");
+    let context = (vec![5; 16], vec![0xcd; 8]);
+    let mut spans = checkout(5, "a");
     spans.truncate(3);
     spans[0].parent = context.1.clone();
     for span in &mut spans {

@@ -10,19 +10,26 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use crate::process;
+use crate::{process, ui};
 
 /// Program types, by the kernel's numbers: kprobe, tracepoint, perf event, raw tracepoint (also writable), tracing.
 const KINDS: [&str; 6] = ["2", "5", "7", "17", "24", "26"];
-const LIMIT: Duration = Duration::from_secs(600);
+/// Short waits are not worth a word.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LIMIT: Duration = Duration::from_secs(1800);
 
 /// Waits until nobody holds such programs.
 pub fn wait() -> Result<()> {
     let started = Instant::now();
+    let mut said = false;
     loop {
         let others = others()?;
         if others.is_empty() {
             return Ok(());
+        }
+        if !said && started.elapsed() > PATIENCE {
+            said = true;
+            ui::warn(format!("waiting for the end of others that have eBPF programs: {}", others.join(", ")));
         }
         process::check_interrupted()?;
         if started.elapsed() > LIMIT {

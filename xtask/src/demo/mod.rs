@@ -16,7 +16,7 @@ use anyhow::{Result, bail};
 
 use self::report::Report;
 use crate::{
-    agent::Agent,
+    agent::{Agent, Cost},
     build::{self, Profile},
     load::{self, Answers},
     process,
@@ -59,6 +59,8 @@ pub struct Ready {
 /// Everything that runs. The agent ends before the services it traces, and Jaeger last (fields drop in order).
 pub struct Stage {
     agent: Agent,
+    /// What its start has cost.
+    start: Cost,
     application: Application,
     jaeger: Option<jaeger::Running>,
 }
@@ -108,9 +110,12 @@ impl Stage {
         let application = Step::run("starting frontend (Node.js), product (Python), order (Java)", |_| {
             Application::start(&ready.programs, SERVICES_LIMIT)
         })?;
+        // The sample has few paths: its spans are better told apart with them in their names.
+        let names = ("SOCKSPAN_GUESS_ROUTES", "true".to_owned());
         let export = match &jaeger {
-            None => vec![("OTEL_TRACES_EXPORTER", "console".to_owned())],
+            None => vec![names, ("OTEL_TRACES_EXPORTER", "console".to_owned())],
             Some(jaeger) => vec![
+                names,
                 ("OTEL_TRACES_EXPORTER", "otlp".to_owned()),
                 ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc".to_owned()),
                 ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://127.0.0.1:{}", jaeger.otlp_port)),
@@ -119,12 +124,13 @@ impl Stage {
         let step = Step::begin("starting the agent");
         let ready_agent = Agent::start(&ready.agent, &application.pids(), &export).and_then(|mut agent| {
             let took = agent.wait_ready(AGENT_LIMIT)?;
-            Ok((agent, took))
+            let start = agent.cost()?;
+            Ok((agent, took, start))
         });
         match ready_agent {
-            Ok((agent, took)) => {
+            Ok((agent, took, start)) => {
                 step.done(format!("traces after {} ms", took.as_millis()));
-                Ok(Self { agent, application, jaeger })
+                Ok(Self { agent, start, application, jaeger })
             }
             Err(error) => {
                 step.fail("");
@@ -150,6 +156,7 @@ impl Stage {
             traces,
             spans: self.agent.metric("sockspan_spans_total")?,
             dropped: self.agent.metric("sockspan_dropped_total")?,
+            start: self.start,
             cost,
             answers,
         })

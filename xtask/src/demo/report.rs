@@ -22,7 +22,9 @@ pub struct Report {
     pub spans: f64,
     /// What the agent dropped, by its own count.
     pub dropped: f64,
-    /// What the agent has cost.
+    /// What the agent's start has cost.
+    pub start: Cost,
+    /// What the agent has cost, its start included, when the last request was answered.
     pub cost: Cost,
 }
 
@@ -61,6 +63,8 @@ impl Report {
         let seen = stories.filter(|story| story.status >= 500).count();
         let silent = if silent > 0 { format!(", {silent} without an answer") } else { String::new() };
         let Cost { cpu_s, elapsed_s, peak_mib } = self.cost;
+        let (start_s, traced_s) = (self.start.cpu_s, elapsed_s - self.start.elapsed_s);
+        let busy_s = cpu_s - start_s;
         vec![
             (
                 "requests sent",
@@ -76,7 +80,10 @@ impl Report {
             ("errors seen", format!("{seen} of {failed} answers with status 500")),
             (
                 "agent CPU",
-                format!("{:.2} % of a core ({cpu_s:.2} s in {elapsed_s:.1} s)", 100.0 * cpu_s / elapsed_s),
+                format!(
+                    "{:.2} % of a core ({busy_s:.2} s in {traced_s:.1} s), and {start_s:.2} s at its start",
+                    100.0 * busy_s / traced_s
+                ),
             ),
             ("agent memory", format!("{peak_mib:.1} MiB at most")),
         ]

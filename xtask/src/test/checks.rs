@@ -78,13 +78,23 @@ pub fn machine() -> Result<Verdict> {
 
 /// `cargo test` on all that needs no privileges
 pub fn unit(shared: &Shared) -> Result<Verdict> {
-    let mut cargo = build::with_object(shared.object()?);
-    cargo.args(["test", "--workspace", "--exclude", "sockspan-tests", "--no-fail-fast"]);
-    harness("unit", "unit, replay and property tests", &mut cargo)
+    let object = shared.object()?;
+    let test = |name, text, arguments: &[&str]| {
+        harness(name, text, build::with_object(object).arg("test").args(arguments).arg("--no-fail-fast"))
+    };
+    let most = ["--workspace", "--exclude", "sockspan-tests"];
+    let mut count = test("unit", "unit, replay and property tests", &most)?;
+    // Of the package whose other tests need privileges, the judge is tested here.
+    count += test(
+        "unit-judge",
+        "tests of the integration tests' judge",
+        &["--package", "sockspan-tests", "--lib"],
+    )?;
+    Ok(Verdict::Ran(count))
 }
 
 /// Runs test programs and counts what their harnesses say.
-pub fn harness(name: &str, text: &str, command: &mut Command) -> Result<Verdict> {
+pub fn harness(name: &str, text: &str, command: &mut Command) -> Result<Count> {
     let log = workspace::log(name);
     process::start_log(&log)?;
     let step = Step::begin(text);
@@ -92,7 +102,7 @@ pub fn harness(name: &str, text: &str, command: &mut Command) -> Result<Verdict>
     let code = process::run_for_code(command, &log, LIMIT)?;
     step.quiet();
     let output = fs::read(&log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())?;
-    Ok(Verdict::Ran(judge(&output, code, &log)))
+    Ok(judge(&output, code, &log))
 }
 
 /// Counts, and names what failed.

@@ -45,12 +45,12 @@ pub fn integration(shared: &Shared) -> Result<Verdict> {
     let list = services_file(services, "services.json", |_| true)?;
     let mut cargo = build::with_object(shared.object()?);
     cargo
-        .args(["test", "--package", "sockspan-tests", "--no-fail-fast"])
+        .args(["test", "--package", "sockspan-tests", "--test", "*", "--no-fail-fast"])
         .env("SOCKSPAN_BIN", agent)
         .env("SOCKSPAN_SERVICES", list)
         .env("SOCKSPAN_PROGRAMS", &services.programs)
         .env("RUST_TEST_THREADS", "1");
-    checks::harness("integration", "integration tests on this kernel", &mut cargo)
+    checks::harness("integration", "integration tests on this kernel", &mut cargo).map(Verdict::Ran)
 }
 
 /// Writes to `name` how to start each service for which `wanted` says yes, as test programs read it.

@@ -106,7 +106,8 @@ fn what_cannot_be_read_is_counted() {
     }
 }
 
-/// 100 MB each way by sendfile: a handful of events, and sizes that are right to the byte.
+/// 1 GB each way by sendfile, some 60,000 calls: the kernel side hears after a few milliseconds that it need not
+/// tell of them, and the sizes are right to the byte.
 #[test]
 fn a_large_body_costs_few_events() {
     let body: u64 = if given::is_guest() { 10 << 20 } else { 1000 << 20 };
@@ -117,7 +118,8 @@ fn a_large_body_costs_few_events() {
         assert_sizes(&spans, body, body, |_| false);
         let events = stage.agent.metric("sockspan_events_total", &["kind=\"data\""]);
         println!("{mode}: {events} events for {} MiB", 2 * (body >> 20));
-        assert!(events <= 400.0, "{events} events");
+        let most = if given::is_guest() { 1000.0 } else { 8000.0 };
+        assert!(events <= most, "{events} events");
         stage.stop();
     }
 }

@@ -86,9 +86,10 @@ fn skipped(call: &mut Call, c: &mut Connection) -> bool {
 fn tell(call: &mut Call, c: &Connection, last: bool) -> bool {
     plan(call, last);
     emit::data(call, c);
-    let (head, length) = (load(&call.piece.head), load(&call.piece.length));
+    let length = load(&call.piece.length);
     let (done, budget) = (load(&call.done), load(&call.budget));
-    store(&mut call.budget, budget - if head < budget { head } else { budget });
+    // The budget is for the message's first bytes, whether they could be copied or not.
+    store(&mut call.budget, budget - if length < budget { length } else { budget });
     store(&mut call.done, done.wrapping_add(length));
     store(&mut call.piece.missed, 0);
     let flags = load(&call.piece.flags) & !u32::from(flag::STARTS_MESSAGE | flag::STARTS_EXCHANGE);

@@ -148,14 +148,19 @@ impl Collector {
         std::mem::take(&mut *self.shared.spans())
     }
 
-    /// Waits until `expected` spans arrived, and a little longer for any that nobody expects; at most for `limit`.
+    /// Waits until `expected` spans arrived, and a little longer for any that nobody expects; each at most for
+    /// `limit`.
     pub fn settle(&self, expected: usize, limit: Duration) {
         wait_until(limit, || self.len() >= expected);
         let mut before = usize::MAX;
-        while before != self.len() {
+        wait_until(limit, || {
+            let settled = before == self.len();
             before = self.len();
-            std::thread::sleep(QUIET);
-        }
+            if !settled {
+                std::thread::sleep(QUIET);
+            }
+            settled
+        });
     }
 }
 

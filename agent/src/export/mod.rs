@@ -84,14 +84,6 @@ struct Running {
     worker: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// The hosts and ports that the agent's own spans go to, so that it can leave itself out.
-pub fn destination(settings: &Settings) -> Vec<(String, u16)> {
-    match &settings.target {
-        Target::Otlp(otlp) => vec![otlp.destination()],
-        Target::Console | Target::None => Vec::new(),
-    }
-}
-
 impl Exporter {
     /// Starts the exporter's task. Must be called within a tokio runtime; the server need not be there yet.
     ///

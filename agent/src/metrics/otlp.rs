@@ -47,7 +47,6 @@ pub struct Prepared {
     exporter: Told,
     interval: Duration,
     resource: Resource,
-    destination: (String, u16),
 }
 
 /// Prepares the export by the variables that `lookup` finds. `None` unless `OTEL_METRICS_EXPORTER` is `otlp`: the
@@ -61,15 +60,10 @@ pub fn prepare(lookup: impl Fn(&str) -> Option<String>, host: &Host) -> Result<O
     let otlp = Otlp::parse(Signal::Metrics, &lookup).map_err(export::Error::from)?;
     let resource = resource::resource(&lookup, host)?;
     let exporter = exporter::exporter(&otlp, temporality)?;
-    Ok(Some(Prepared { exporter, interval, resource, destination: otlp.destination() }))
+    Ok(Some(Prepared { exporter, interval, resource }))
 }
 
 impl Prepared {
-    /// The host and port that the metrics go to, so that the agent can leave itself out.
-    pub fn destination(&self) -> (String, u16) {
-        self.destination.clone()
-    }
-
     /// Starts the export on a thread of its own. Must be called within a tokio runtime.
     pub fn start(self, source: &Source) -> Push {
         let reader = PeriodicReader::builder(self.exporter).with_interval(self.interval).build();

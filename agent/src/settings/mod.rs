@@ -35,10 +35,14 @@ use std::{
 
 /// The admin port: S-O-C-K on a telephone's keys.
 pub const ADMIN_PORT: u16 = 7625;
-/// What is left out unless other rules are set: the paths of probes and scrapes.
-pub const EXCLUDED_PATHS: [&str; 5] = ["/healthz", "/readyz", "/livez", "/health", "/metrics"];
+/// What is left out unless other rules are set: the paths of probes, of scrapes, and of spans themselves, which a traced
+/// collector would otherwise send on as spans about spans, without end.
+pub const EXCLUDED_PATHS: [&str; 6] = ["/healthz", "/readyz", "/livez", "/health", "/metrics", "/v1/traces"];
 /// What is left out unless other rules are set: the user agents of probes and scrapes.
 pub const EXCLUDED_USER_AGENTS: [&str; 2] = ["kube-probe/*", "Prometheus/*"];
+/// Who exports an agent's telemetry, here and on other nodes. Left out whatever the rules: a traced receiver's span of
+/// an export would be exported itself.
+const OWN_USER_AGENT: &str = "sockspan/";
 
 /// Where a kernel that was built with `CONFIG_DEBUG_INFO_BTF` describes its types.
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -132,7 +136,10 @@ impl Exclude {
             let agent = user_agent?;
             self.user_agents.iter().find(|glob| glob.matches(agent))
         };
-        by_path.or_else(by_agent).map(TextGlob::text)
+        let own = || {
+            user_agent.filter(|agent| agent.starts_with(OWN_USER_AGENT.as_bytes())).map(|_| OWN_USER_AGENT)
+        };
+        own().or_else(|| by_path.or_else(by_agent).map(TextGlob::text))
     }
 }
 

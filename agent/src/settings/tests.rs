@@ -272,6 +272,7 @@ fn probes_and_scrapes_are_left_out_by_default() {
     assert_eq!(exclude.rule(b"\xff", Some(b"\xff")), None);
     let none = settings("--config $FILE", &[], "exclude-path: []\nexclude-user-agent: []\n").exclude;
     assert_eq!(none.rule(b"/healthz", Some(b"kube-probe/1.31")), None);
+    assert_eq!(none.rule(b"/v1/traces", Some(b"sockspan/0.1.0")), Some("sockspan/"), "always");
     let own = settings("--exclude-path /internal/*", &[], "").exclude;
     assert_eq!(own.rule(b"/internal/a/b", None), Some("/internal/*"));
     assert_eq!(own.rule(b"/healthz", None), None);

@@ -92,11 +92,6 @@ impl Otlp {
         reader.finish(otlp)
     }
 
-    /// The host and port that the requests go to, so that the agent can leave itself out.
-    pub fn destination(&self) -> (String, u16) {
-        self.endpoint.host_and_port()
-    }
-
     /// What no variable at all means.
     pub(super) fn default_of(signal: Signal) -> Self {
         Self {

@@ -205,7 +205,7 @@ fn metrics_have_the_same_rules_with_names_and_a_path_of_their_own() {
     .unwrap();
     assert_eq!(own.headers.len(), 2);
     assert_eq!(own.certificate.as_ref().unwrap().variable, "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE");
-    assert_eq!(own.destination(), ("m".to_owned(), 9));
+    assert_eq!(own.endpoint.to_string(), "https://m:9/");
     let wrong = [("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "x"), ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "y")];
     let text = metrics(&wrong).unwrap_err().to_string();
     assert!(text.starts_with("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL=\"y\""), "{text}");
@@ -216,12 +216,4 @@ fn metrics_have_the_same_rules_with_names_and_a_path_of_their_own() {
 fn otlp_variables_do_not_matter_to_the_console() {
     let settings = parse(&[("OTEL_TRACES_EXPORTER", "console"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "udp")]);
     assert_eq!(settings.unwrap().target, Target::Console);
-}
-
-#[test]
-fn the_destination_is_told_so_that_it_can_be_left_out() {
-    let to = |variables: &[(&str, &str)]| crate::export::destination(&parse(variables).unwrap());
-    assert_eq!(to(&[]), [("localhost".to_owned(), 4317)]);
-    assert_eq!(to(&[HTTP, ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c")]), [("c".to_owned(), 443)]);
-    assert!(to(&[("OTEL_TRACES_EXPORTER", "console")]).is_empty());
 }

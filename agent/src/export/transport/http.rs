@@ -78,7 +78,7 @@ impl Transport for Http {
 /// Certificates that can't be read or used.
 pub(crate) fn client(otlp: &Otlp) -> Result<Client, Error> {
     let tls = if otlp.endpoint.secure() { tls::for_http(otlp)? } else { tls::none()? };
-    // Proxies and redirects would make the destination another than the one that is left untraced.
+    // Spans go where the endpoint says: neither a proxy of the environment nor a redirect takes them elsewhere.
     Client::builder()
         .http1_only()
         .no_proxy()

@@ -258,12 +258,3 @@ async fn what_is_wrong_is_told_before_anything_starts() {
     assert!(text.starts_with("OTEL_EXPORTER_OTLP_CERTIFICATE: can't read /nowhere/ca.pem"), "{text}");
     assert!(prepared(&certificate[1..]).unwrap().is_none(), "nobody asked for metrics");
 }
-
-#[tokio::test]
-async fn the_destination_is_told_so_that_it_can_be_left_out() {
-    let otlp = ("OTEL_METRICS_EXPORTER", "otlp");
-    let to = |more: &[_]| prepared(&[&[otlp], more].concat()).unwrap().unwrap().destination();
-    assert_eq!(to(&[]), ("localhost".to_owned(), 4317));
-    let own = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://m:8080/push");
-    assert_eq!(to(&[own, HTTP]), ("m".to_owned(), 8080));
-}

@@ -91,6 +91,8 @@ pub struct Identity {
     pub excluded: Cell<bool>,
     /// It never becomes a span: lost. What is below it belongs to its parent.
     pub lost: Cell<bool>,
+    /// The latest end of what was told below it.
+    pub latest: Cell<Nanos>,
     /// How many exchanges name it as their parent.
     pub children: Cell<u32>,
     /// It, or something below it, was told as part of its trace: neither can change any more.
@@ -140,6 +142,7 @@ impl Identity {
             decision: Cell::new(None),
             excluded: Cell::new(false),
             lost: Cell::new(false),
+            latest: Cell::new(0),
             children: Cell::new(0),
             told: Cell::new(false),
             own_trace: seed.trace(connection, n),
@@ -157,10 +160,12 @@ impl Identity {
         self.ancestry().count()
     }
 
-    /// It is told now: its trace and those above it stay what they are.
-    pub fn tell(self: &Rc<Self>) {
-        // What is above something told was told with it.
-        self.ancestry().take_while(|i| !i.told.replace(true)).for_each(drop);
+    /// It is told now, with this end: its trace and those above it stay what they are.
+    pub fn tell(self: &Rc<Self>, ended: Nanos) {
+        for above in self.ancestry() {
+            above.told.set(true);
+            above.latest.set(above.latest.get().max(ended));
+        }
     }
 
     /// Whether its place in its trace was told, of itself or of something below it.

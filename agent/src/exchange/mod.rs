@@ -56,6 +56,8 @@ pub struct Exchange {
     pub ended: Nanos,
     /// What went wrong besides the status.
     pub error: Option<&'static str>,
+    /// Its end was missed; it ends with the last that is known of what it caused.
+    pub unseen: bool,
     origin: Option<Origin>,
 }
 
@@ -200,6 +202,7 @@ impl Exchanges {
             response_body: None,
             ended: 0,
             error: None,
+            unseen: false,
             origin: finding.origin,
         };
         self.join(&exchange.identity, at);
@@ -295,10 +298,13 @@ impl Exchanges {
     }
 
     fn lost(&mut self, key: (u64, u64), reason: LossReason) {
-        let Some(exchange) = self.open.remove(&key) else { return };
-        exchange.identity.lost.set(true);
+        let Some(mut exchange) = self.open.remove(&key) else { return };
         exchange.identity.ended.set(Some(self.now));
-        self.losses.push(Loss { kind: exchange.identity.kind, reason });
+        if exchange.break_off() {
+            self.waiting.push(self.now, exchange);
+        } else {
+            self.losses.push(Loss { kind: exchange.identity.kind, reason });
+        }
     }
 
     /// The exchanges that have settled by `now`.
@@ -315,14 +321,20 @@ impl Exchanges {
         self.ties.tick(now);
     }
 
-    /// All exchanges that are over, settled or not: for the end of the stream. Returns how many are still open;
-    /// they never become spans, so what is below them belongs to what is above.
+    /// All exchanges that are over, settled or not: for the end of the stream. Returns how many are still open and
+    /// never become spans, so that what is below them belongs to what is above.
     pub fn finish(&mut self, out: &mut Vec<Settled>) -> usize {
-        self.open.values().for_each(|exchange| exchange.identity.lost.set(true));
+        let mut dropped = 0;
+        for (_, mut exchange) in self.open.drain() {
+            match exchange.break_off() {
+                true => self.waiting.push(self.now, exchange),
+                false => dropped += 1,
+            }
+        }
         while let Some(exchange) = self.waiting.pop() {
             out.push(exchange.settle());
         }
-        self.open.len()
+        dropped
     }
 
     /// The threads of a process turned out to be no evidence: what they seemed to prove is taken back, where
@@ -370,6 +382,15 @@ impl Exchange {
         self.caller().is_some_and(|client| client.ended.get().is_none() && !client.lost.get())
     }
 
+    /// Its end will not be seen. Whether it becomes a span all the same: so it must where a span was told that names
+    /// it as its parent, directly or not. Else what is below it belongs to what is above.
+    fn break_off(&mut self) -> bool {
+        self.unseen = self.identity.is_told() && self.request.is_some();
+        self.identity.lost.set(!self.unseen);
+        self.ended = self.identity.latest.get().max(self.identity.started.get());
+        self.unseen
+    }
+
     /// The evidence the kernel side had, for those who ask why.
     pub fn origin(&self) -> Option<&Origin> {
         self.origin.as_ref()
@@ -381,7 +402,7 @@ impl Exchange {
         if let Some(end) = answered.and_then(|client| client.ended.get()) {
             self.ended = self.ended.min(end.max(self.identity.started.get()));
         }
-        self.identity.tell();
+        self.identity.tell(self.ended);
         let (trace, parent) = (self.identity.trace(), self.identity.parent());
         Settled { exchange: self, trace, parent }
     }

@@ -632,6 +632,32 @@ fn what_is_open_at_the_end_is_nobodys_parent() {
 }
 
 #[test]
+fn a_parent_that_was_told_of_becomes_a_span_though_its_end_is_missed() {
+    for at_the_end in [false, true] {
+        let mut web = Web::new();
+        web.asks(MS, &server(FRONTEND, 1).kernel(70));
+        web.asks(2 * MS, &client(FRONTEND, 2).thread(70).wire(5));
+        web.asks(3 * MS, &server(PRODUCT, 3).wire(5));
+        web.asks(4 * MS, &client(FRONTEND, 4).thread(70));
+        web.answers(9 * MS, 3);
+        (0..30).for_each(|n| web.settles(n * PATIENCE / 10));
+        assert!(web.is_told(3));
+        if !at_the_end {
+            [1, 2, 4].into_iter().for_each(|connection| web.drops(connection));
+            web.settles(4 * PATIENCE);
+            assert_eq!(web.exchanges.losses, [Loss { kind: SpanKind::Client, reason: LossReason::Gap }]);
+        }
+        assert_eq!(web.exchanges.finish(&mut web.told), usize::from(at_the_end));
+        assert_eq!(web.told.len(), 3, "nobody was told of the fourth");
+        assert_eq!(web.parent(2), Some((1, LinkEvidence::Thread)));
+        for connection in [1, 2] {
+            let exchange = &web.of(connection).exchange;
+            assert!(exchange.unseen && exchange.ended == 9 * MS, "{exchange:?}");
+        }
+    }
+}
+
+#[test]
 fn what_threads_seemed_to_prove_is_taken_back() {
     let mut web = Web::new();
     for (connection, tgid, id) in [(1, FRONTEND, 70), (11, PRODUCT, 80)] {

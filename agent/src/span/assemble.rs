@@ -22,6 +22,8 @@ use super::{
 pub const EVIDENCE: &str = "sockspan.parent.evidence";
 /// Set where the request's head was cut, so that headers may have been missed.
 pub const TRUNCATED: &str = "sockspan.request.truncated";
+/// Set where the response's end was missed, so that the span may have lasted longer.
+pub const UNSEEN: &str = "sockspan.response.unseen";
 
 /// Everything a span takes besides its exchange.
 pub struct Assembler {
@@ -71,8 +73,10 @@ impl Assembler {
         let route = self.router.route(&resource.service_name, &path(&request.target));
         let described = self.conventions.describe(&facts(exchange, route.as_deref())?);
         let mut attributes = described.attributes;
-        if request.truncated {
-            attributes.push(Attribute { key: TRUNCATED.into(), value: Value::Bool(true) });
+        for (key, holds) in [(TRUNCATED, request.truncated), (UNSEEN, exchange.unseen)] {
+            if holds {
+                attributes.push(Attribute { key: key.into(), value: Value::Bool(true) });
+            }
         }
         if let (true, Some(parent)) = (self.evidence, &settled.parent) {
             attributes.push(Attribute::str(EVIDENCE, parent.evidence.text()));

@@ -162,7 +162,10 @@ fn check(
         verdict.show("missing", || format!("{expected:?}"));
         return false;
     };
-    let stated = span.status() == Some(expected.status) && span.error == is_error(expected);
+    // What was not seen must not be stated.
+    let unseen =
+        span.attribute("sockspan.response.unseen") == "true" && span.status().is_none() && !span.error;
+    let stated = unseen || (span.status() == Some(expected.status) && span.error == is_error(expected));
     if !stated {
         verdict.misstated += 1;
         verdict.show("misstated", || format!("{} instead of {}", span.line(), expected.status));

@@ -54,6 +54,9 @@ pub struct Skip {
 pub struct Offsets {
     pub task_tgid: u32,
     pub task_pid: u32,
+    pub task_signal: u32,
+    /// `signal_struct.live`: threads that have not begun to exit.
+    pub signal_live: u32,
     pub task_files: u32,
     pub task_flags: u32,
     /// `thread_info.status` (x86-64) or `thread_info.flags` (arm64): says whether the call is 32-bit.
@@ -86,7 +89,6 @@ pub struct Offsets {
     pub tcp_bytes_acked: u32,
     pub tcp_rcv_nxt: u32,
     pub tcp_bytes_received: u32,
-    pub reserved: u32,
 }
 
 /// What the kernel side counts, by index into its counter map.

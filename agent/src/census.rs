@@ -1,38 +1,34 @@
 //! Which processes are traced, and why: the selection applied to every process there is and to every one that
 //! comes, each with the policy that its runtime allows.
 //!
-//! In: `/proc`, and the turns that the kernel side tells of. Out: the kernel side's set of processes, and
-//! [`Arrival`]s for the pipeline.
+//! In: `/proc`, and the turns that the kernel side tells of. Out: the kernel side's set of processes, and [`News`]
+//! for the pipeline.
+
+mod entry;
+mod judge;
 
 use std::{
     collections::HashMap,
     fs,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    path::Path,
+    sync::{MutexGuard, PoisonError},
+    time::Instant,
 };
 
-use serde::Serialize;
 use sockspan_ebpf::{EventKind, Lifecycle, Policy};
 
 use crate::{
-    capture::{Traced, chain, hooks},
+    capture::{Traced, chain},
     process::{
-        Host, Identity, Listeners, Process, Procfs, Runtime, resource,
+        Host, Listeners, Process, Procfs, Runtime, resource,
         selection::{Selection, Verdict},
     },
     span::{Attribute, Resource, Value},
 };
 
-/// How the threads of Netty, Reactor and Vert.x are called, as far as the kernel keeps a name.
-const LOOPS: [&str; 7] = [
-    "nioEventLoop",
-    "epollEventLoop",
-    "multiThreadIoEv",
-    "reactor-http",
-    "vert.x-eventloo",
-    "vert.x-eventLoo",
-    "XNIO-1 I/O",
-];
+use entry::Review;
+pub use entry::{Entries, Entry};
+use judge::{Judgement, Moment};
 
 /// A process that is traced from now on.
 #[derive(Clone, Debug)]
@@ -43,33 +39,14 @@ pub struct Arrival {
     pub resource: Resource,
 }
 
-/// A process, as `/status` tells of it.
-#[derive(Clone, Debug, Serialize)]
-pub struct Entry {
-    /// Process id.
-    pub pid: u32,
-    /// Its executable.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub executable: Option<PathBuf>,
-    /// Whether it is traced.
-    pub traced: bool,
-    /// Why, or why not.
-    pub reason: String,
-    /// Its spans' service.name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub service: Option<String>,
-    /// Its runtime.
-    pub runtime: String,
-    /// How its outgoing requests are tied to those it serves.
-    pub causality: String,
-    #[serde(skip)]
-    identity: Identity,
-    #[serde(skip)]
-    policy: Policy,
+/// What the pipeline is told.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// A process is traced from now on, or more is known of it.
+    Arrival(Arrival),
+    /// The threads of this process were no evidence after all: what they seemed to prove is taken back.
+    Distrust(u32),
 }
-
-/// What all readers of the census share.
-pub type Entries = Arc<Mutex<HashMap<u32, Entry>>>;
 
 /// A user's rule for service.name, by executable.
 pub type Naming = Box<dyn Fn(&Path) -> Option<String> + Send>;
@@ -109,70 +86,67 @@ impl Census {
         self.entries.clone()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u32, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u32, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks at every process there is. Parents come before their children: a process that is selected brings its
     /// descendants with it.
-    pub fn scan(&mut self) -> Vec<Arrival> {
-        let Ok(mut pids) = self.procfs.pids() else { return Vec::new() };
-        pids.sort_unstable();
-        let gone: Vec<u32> =
-            self.lock().keys().copied().filter(|pid| pids.binary_search(pid).is_err()).collect();
+    pub fn scan(&mut self) -> Vec<News> {
+        // Listed before `/proc` is: what is missing there has ended, it is not too young.
+        let kept = self.traced.pids();
+        let Ok(pids) = self.procfs.pids() else { return Vec::new() };
+        let mut gone: Vec<u32> = self.lock().keys().copied().chain(kept).collect();
+        gone.retain(|pid| pids.binary_search(pid).is_err());
         for pid in gone {
             self.traced.remove(pid);
             self.lock().remove(&pid);
         }
         let mut listeners = Listeners::default();
-        let mut arrivals: Vec<_> =
-            pids.iter().filter_map(|pid| self.look(*pid, &mut listeners, false)).collect();
-        // Process ids wrap around: a parent can have the higher one.
-        arrivals.extend(pids.iter().filter_map(|pid| self.look(*pid, &mut listeners, false)));
-        arrivals
+        // Process ids wrap around: a parent can have the higher one. So all are looked at twice.
+        let twice = pids.iter().chain(&pids);
+        twice.flat_map(|pid| self.look(*pid, &mut listeners, Moment::Found)).collect()
     }
 
-    /// Looks again at the processes whose threads are evidence: whether they still are.
-    pub fn review(&mut self) {
-        let threads: Vec<u32> =
-            self.lock().values().filter(|e| e.policy == Policy::Thread).map(|e| e.pid).collect();
-        for pid in threads {
-            if self.traced.is_multiplexed(pid)
-                && let Some(entry) = self.lock().get_mut(&pid)
-            {
-                entry.causality = "headers only: its threads were seen to share requests".into();
-            }
-            if let Ok(process) = self.procfs.process(pid) {
-                self.reconsider(&process);
+    /// Looks again, when it is due, at the processes whose threads are evidence: whether they still are.
+    pub fn review(&mut self) -> Vec<News> {
+        let now = Instant::now();
+        let mut due = Vec::new();
+        for entry in self.lock().values_mut().filter(|e| e.policy == Policy::Thread) {
+            if entry.review.is_due(now) {
+                due.push(entry.pid);
             }
         }
+        due.into_iter().flat_map(|pid| self.reconsider(pid)).collect()
     }
 
     /// A process took a turn.
-    pub fn turn(&mut self, kind: EventKind, turn: &Lifecycle) -> Option<Arrival> {
+    pub fn turn(&mut self, kind: EventKind, turn: &Lifecycle) -> Vec<News> {
+        let pid = turn.tgid;
         match kind {
             EventKind::Exit => {
                 // The first thread can end before the others; the process is gone when /proc says so.
-                if self.procfs.identity(turn.tgid).is_err() || self.is_zombie(turn.tgid) {
-                    self.traced.remove(turn.tgid);
-                    self.lock().remove(&turn.tgid);
+                if self.procfs.identity(pid).is_err() || self.is_zombie(pid) {
+                    self.traced.remove(pid);
+                    self.lock().remove(&pid);
                 }
-                None
+                Vec::new()
             }
             EventKind::Exec => {
-                let before = self.lock().remove(&turn.tgid).is_some_and(|e| e.traced);
-                self.look(turn.tgid, &mut Listeners::default(), before)
+                let inherits = self.lock().remove(&pid).is_some_and(|e| e.traced);
+                self.look(pid, &mut Listeners::default(), Moment::Exec { inherits })
             }
             // The kernel side tells of the children of traced processes only; the parent may be gone by now.
-            EventKind::Fork => self.look(turn.tgid, &mut Listeners::default(), true),
+            EventKind::Fork => self.look(pid, &mut Listeners::default(), Moment::Fork),
             EventKind::Listen => {
                 // By now a server has loaded what it serves with.
-                if let Ok(process) = self.procfs.process(turn.tgid) {
-                    self.reconsider(&process);
-                }
-                self.look(turn.tgid, &mut Listeners::default(), false)
+                let mut news = self.reconsider(pid);
+                news.extend(self.look(pid, &mut Listeners::default(), Moment::Found));
+                news
             }
-            _ => None,
+            // It serves its first request: now it shows with what.
+            EventKind::Data => self.reconsider(pid),
+            _ => Vec::new(),
         }
     }
 
@@ -185,60 +159,55 @@ impl Census {
             })
     }
 
-    /// Decides on one process; gives an arrival if it was not traced before. `inherits`: it descends from a
-    /// traced one, whatever /proc says of its parent.
-    fn look(&mut self, pid: u32, listeners: &mut Listeners, inherits: bool) -> Option<Arrival> {
-        let process = self.procfs.process(pid).ok()?;
-        let known = self.lock().get(&pid).filter(|e| e.identity == process.identity).cloned();
-        if known.as_ref().is_some_and(|e| e.traced) {
-            return None;
+    /// Decides on one process; gives news if it was not traced before.
+    fn look(&mut self, pid: u32, listeners: &mut Listeners, moment: Moment) -> Vec<News> {
+        let Ok(glance) = self.procfs.glance(pid) else { return Vec::new() };
+        let known = self.lock().get(&pid).filter(|e| e.identity == glance.identity).map(|e| e.traced);
+        if known == Some(true) {
+            return Vec::new();
         }
         let ports = if self.rules.selection.needs_ports() {
             listeners.ports(&self.procfs, pid).unwrap_or_default()
         } else {
             Vec::new()
         };
-        let parent_traced = inherits || self.lock().get(&process.parent).is_some_and(|e| e.traced);
+        let parent_traced = moment.inherits() || self.lock().get(&glance.parent).is_some_and(|e| e.traced);
+        // Most programs that start are nobody's business: no more is read of them, and nothing kept.
+        let executable = glance.executable.as_deref();
+        if !parent_traced
+            && !self.rules.selection.may_select(pid, executable, &ports)
+            && matches!(moment, Moment::Exec { .. })
+        {
+            self.traced.remove(pid);
+            return Vec::new();
+        }
+        let Ok(process) = self.procfs.process(pid) else { return Vec::new() };
         let verdict = self.rules.selection.decide(&process, parent_traced, &ports);
         if !verdict.is_selected() {
             self.leave(&process, &verdict);
-            return None;
+            return Vec::new();
         }
-        self.arrive(&process, verdict.reason())
+        self.arrive(&process, verdict.reason(), moment)
     }
 
     fn leave(&mut self, process: &Process, verdict: &Verdict) {
         // The kernel side may have added it as a child.
         self.traced.remove(process.pid());
-        let entry = Entry {
-            pid: process.pid(),
-            executable: process.executable.clone(),
-            traced: false,
-            reason: verdict.reason().to_owned(),
-            service: None,
-            runtime: String::new(),
-            causality: String::new(),
-            identity: process.identity,
-            policy: Policy::None,
-        };
-        self.lock().insert(process.pid(), entry);
+        self.lock().insert(process.pid(), Entry::left(process, verdict.reason()));
     }
 
-    fn arrive(&mut self, process: &Process, reason: &str) -> Option<Arrival> {
+    fn arrive(&mut self, process: &Process, reason: &str, moment: Moment) -> Vec<News> {
         let pid = process.pid();
         let runtime = Runtime::detect(&self.procfs, process);
-        let (policy, causality) = self.prepare(process, &runtime);
+        let Judgement { policy, causality } = self.judge(process, &runtime, moment);
         let resource = self.resource(process, &runtime);
         let mut entry = Entry {
-            pid,
-            executable: process.executable.clone(),
             traced: true,
-            reason: reason.to_owned(),
             service: Some(resource.service_name.clone()),
             runtime: runtime.language().to_owned(),
             causality,
-            identity: process.identity,
             policy,
+            ..Entry::left(process, reason)
         };
         if let Err(error) = self.traced.add(pid, policy) {
             tracing::warn!("process {pid} cannot be traced: {}", chain(&error));
@@ -254,7 +223,15 @@ impl Census {
         );
         let traced = entry.traced;
         self.lock().insert(pid, entry);
-        traced.then_some(Arrival { tgid: pid, resource })
+        let mut news = Vec::new();
+        if traced {
+            news.push(News::Arrival(Arrival { tgid: pid, resource }));
+        }
+        // Until now a child was what its parent is.
+        if matches!(moment, Moment::Fork) && policy == Policy::None {
+            news.push(News::Distrust(pid));
+        }
+        news
     }
 
     fn resource(&self, process: &Process, runtime: &Runtime) -> Resource {
@@ -270,100 +247,53 @@ impl Census {
         resource
     }
 
-    /// A runtime shows itself only when it is used: a Python that has imported asyncio since is no longer one
-    /// whose threads prove anything.
-    fn reconsider(&mut self, process: &Process) {
-        let pid = process.pid();
-        let policy = self.lock().get(&pid).map(|e| e.policy);
-        if policy != Some(Policy::Thread) {
-            return;
-        }
-        let runtime = Runtime::detect(&self.procfs, process);
-        let (policy, causality) = self.by_threads(pid, &runtime);
-        if policy == Policy::None && self.traced.add(pid, policy).is_ok() {
-            tracing::info!(pid, causality, "process");
+    /// Judges a traced process anew. A runtime shows itself only when it is used: a Python that has begun to run
+    /// asyncio since is no longer one whose threads prove anything, and never will be.
+    fn reconsider(&mut self, pid: u32) -> Vec<News> {
+        let Some(entry) = self.lock().get(&pid).filter(|e| e.may_change()).cloned() else {
+            return Vec::new();
+        };
+        if self.traced.is_multiplexed(pid) {
             if let Some(entry) = self.lock().get_mut(&pid) {
-                (entry.policy, entry.causality) = (policy, causality);
+                entry.causality = "headers only: its threads were seen to share requests".into();
+            }
+            return Vec::new();
+        }
+        let Ok(process) = self.procfs.process(pid) else { return Vec::new() };
+        if process.identity != entry.identity {
+            return Vec::new();
+        }
+        let runtime = Runtime::detect(&self.procfs, &process);
+        let Judgement { policy, causality } = self.judge(&process, &runtime, Moment::Found);
+        let mut news = Vec::new();
+        if runtime.language() != entry.runtime {
+            let resource = self.resource(&process, &runtime);
+            news.push(News::Arrival(Arrival { tgid: pid, resource }));
+        }
+        let changed = policy != entry.policy;
+        if changed && self.traced.add(pid, policy).is_err() {
+            return news;
+        }
+        let lapsed = changed && entry.policy == Policy::Thread;
+        if changed {
+            tracing::info!(pid, causality, "process");
+        }
+        if lapsed {
+            news.push(News::Distrust(pid));
+        }
+        if let Some(entry) = self.lock().get_mut(&pid) {
+            entry.lapsed |= lapsed;
+            entry.runtime = runtime.language().to_owned();
+            (entry.policy, entry.causality) = (policy, causality);
+            if changed {
+                entry.review = Review::soon(Instant::now());
             }
         }
-    }
-
-    /// The policy a runtime allows, its hooks attached: before the process's first event counts.
-    fn prepare(&mut self, process: &Process, runtime: &Runtime) -> (Policy, String) {
-        let Runtime::Node { .. } = runtime else { return self.by_threads(process.pid(), runtime) };
-        if !self.traced.has_uprobes() {
-            return (Policy::None, "headers only: Node's event loop needs uprobes, which are off".into());
-        }
-        let files = self.binaries(process.pid());
-        let found = hooks::node(&files);
-        if !found.missing.is_empty() {
-            let missing = found.missing.join(", ");
-            return (Policy::None, format!("headers only: this Node does not export {missing}"));
-        }
-        match self.traced.hook(process.pid(), &found.hooks) {
-            Ok(()) => (Policy::Loop, format!("event loop, by {} hooks in libuv and Node", found.hooks.len())),
-            Err(error) => (Policy::None, format!("headers only: {}", refused(&error))),
-        }
-    }
-
-    /// The policy of a runtime without hooks: threads where a thread serves one request at a time.
-    fn by_threads(&self, pid: u32, runtime: &Runtime) -> (Policy, String) {
-        let headers = |why: String| (Policy::None, format!("headers only: {why}"));
-        match runtime {
-            Runtime::Java => match self.event_loop(pid) {
-                Some(thread) => headers(format!("an event loop (thread {thread})")),
-                None => threads(),
-            },
-            Runtime::Python { asyncio: false, gevent: false, uvloop: false } | Runtime::Ruby => threads(),
-            Runtime::Python { .. } => headers("an event loop (asyncio, gevent, uvloop)".into()),
-            Runtime::Go => headers("goroutines move between threads".into()),
-            other => headers(format!("nothing is known of how {} serves requests", other.language())),
-        }
-    }
-
-    /// A thread whose name says that it is one of a JVM's event loops.
-    fn event_loop(&self, pid: u32) -> Option<String> {
-        let tasks = fs::read_dir(self.procfs.path(pid, "task")).ok()?;
-        let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
-        names
-            .map(|name| name.trim().to_owned())
-            .find(|name| LOOPS.iter().any(|loop_| name.starts_with(loop_)))
-    }
-
-    /// The files in which a Node process can have libuv and itself, as they are seen from here.
-    fn binaries(&self, pid: u32) -> Vec<PathBuf> {
-        let maps = fs::read_to_string(self.procfs.path(pid, "maps")).unwrap_or_default();
-        let mut files = vec![self.procfs.path(pid, "exe")];
-        for line in maps.lines() {
-            let Some(path) = line.split_whitespace().nth(5) else { continue };
-            let name = path.rsplit('/').next().unwrap_or_default();
-            if name.starts_with("libnode.so") || name.starts_with("libuv.so") {
-                let file = self.procfs.path(pid, "root").join(path.trim_start_matches('/'));
-                if !files.contains(&file) {
-                    files.push(file);
-                }
-            }
-        }
-        files
+        news
     }
 
     /// How many processes the kernel side traces.
     pub fn traced(&self) -> usize {
         self.traced.len()
     }
-}
-
-/// Why a hook was refused. Some kernels ask for more than CAP_PERFMON before they set a breakpoint.
-fn refused(error: &crate::capture::Error) -> String {
-    let cause = chain(error);
-    let cure = if cause.contains("os error 1)") || cause.contains("os error 13)") {
-        "; this kernel wants CAP_SYS_ADMIN for uprobes: grant it, or say --no-uprobes to do without"
-    } else {
-        ""
-    };
-    format!("uprobes failed: {cause}{cure}")
-}
-
-fn threads() -> (Policy, String) {
-    (Policy::Thread, "threads: a thread serves one request at a time".to_owned())
 }

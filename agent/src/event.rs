@@ -77,6 +77,14 @@ pub fn events(mut batch: Bytes) -> (Vec<Event>, u64) {
     (events, damaged + u64::from(!batch.is_empty()))
 }
 
+/// A batch of one event, as the kernel side would have written it: a process's turn.
+pub fn turn_of(kind: EventKind, tgid: u32, at: Nanos) -> Bytes {
+    let turn = Lifecycle { kind: kind as u8, reserved: [0; 3], tgid, other: 0, reserved2: 0, at };
+    let event = bytemuck::bytes_of(&turn);
+    let length = u32::try_from(event.len()).unwrap_or_default();
+    Bytes::from([&length.to_ne_bytes(), event].concat())
+}
+
 /// How long an event waits for older ones from other processors. They are written microseconds apart; a
 /// program that is held up between reading the clock and writing takes longer.
 const WINDOW: Nanos = 5_000_000;
@@ -127,11 +135,17 @@ mod tests {
     use super::*;
 
     fn exec(at: Nanos, tgid: u32) -> Bytes {
-        let turn =
-            Lifecycle { kind: EventKind::Exec as u8, reserved: [0; 3], tgid, other: 0, reserved2: 0, at };
-        let mut batch = (size_of::<Lifecycle>() as u32).to_ne_bytes().to_vec();
-        batch.extend(bytemuck::bytes_of(&turn));
-        batch.into()
+        turn_of(EventKind::Exec, tgid, at)
+    }
+
+    #[test]
+    fn a_turn_that_was_not_the_kernels_reads_as_one() {
+        let (found, damaged) = events(turn_of(EventKind::Multiplexed, 7, 9));
+        assert_eq!(damaged, 0);
+        let [Event::Process { kind: EventKind::Multiplexed, turn }] = found.as_slice() else {
+            panic!("{found:?}")
+        };
+        assert_eq!((turn.tgid, turn.at), (7, 9));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 pub mod admin;
 pub mod capture;
 pub mod census;
+pub mod chain;
 pub mod connection;
 pub mod event;
 pub mod exchange;

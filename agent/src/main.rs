@@ -3,6 +3,7 @@
 use std::{io::IsTerminal as _, process::ExitCode};
 
 use sockspan::{
+    chain::chain,
     preflight, run,
     settings::{Error, Invocation, Level, Settings, Verb},
 };
@@ -29,7 +30,7 @@ fn act(Invocation { verb, settings }: &Invocation) -> anyhow::Result<ExitCode> {
         Verb::Run => run::run(settings, None)?,
         Verb::Record { file } => run::run(settings, Some(file))?,
         Verb::Replay { file } => run::replay(settings, file)?,
-        Verb::Config => print!("{}", settings.to_yaml()),
+        Verb::Config => print!("{}", run::config(settings)?),
         Verb::Preflight { json } => return preflight(settings, *json),
     }
     Ok(ExitCode::SUCCESS)
@@ -47,7 +48,7 @@ fn preflight(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
 }
 
 fn failure(error: &anyhow::Error) -> ExitCode {
-    eprintln!("sockspan: {error:#}");
+    eprintln!("sockspan: {}", chain(error.as_ref()));
     ExitCode::FAILURE
 }
 

@@ -2,16 +2,20 @@
 //!
 //! In: [`Input`]s, from the kernel or from a recording. Out: [`Yield`].
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use sockspan_ebpf::{EventKind, Lifecycle};
+use sockspan_ebpf::{Data, EventKind, Lifecycle, Role, flag};
 
 use crate::{
     connection::{Connections, Output, Wish},
     event::{Event, Order, events},
     exchange::{Exchanges, Excluded, Loss, Seed, Settled},
     http::{Limits, LossReason, Nanos},
-    metrics::{DropReason, EventKind as EventLabel, LinkEvidence, Metrics, Side},
+    metrics::{DropReason, EventKind as EventLabel, EventLoss, LinkEvidence, Metrics, Side},
     record::Input,
     span::{Attribute, Resource, Span, SpanKind, assemble::Assembler, clock::Clock},
 };
@@ -20,6 +24,8 @@ use crate::{
 const EXCHANGES_PER_CONNECTION: usize = 4;
 /// The resource of a process that ended is kept so long for its last spans.
 const GRACE: Nanos = 30_000_000_000;
+/// Processes that are remembered to serve; when there are more, they are told of again.
+const SERVING: usize = 16_384;
 /// Idle connections are looked for this often.
 const TIDY: Nanos = 1_000_000_000;
 
@@ -46,7 +52,7 @@ pub struct Yield {
     pub spans: Vec<Span>,
     /// What the kernel side may leave out.
     pub wishes: Vec<Wish>,
-    /// Turns in the lives of processes.
+    /// Turns in the lives of processes. One of the kind `Data` is its first request, which it has begun to serve.
     pub turns: Vec<(EventKind, Lifecycle)>,
 }
 
@@ -58,6 +64,7 @@ pub struct Pipeline {
     assembler: Assembler,
     resources: HashMap<u32, Arc<Resource>>,
     leaving: Vec<(Nanos, u32)>,
+    serving: HashSet<u32>,
     metrics: Arc<Metrics>,
     max_duration: Nanos,
     now: Nanos,
@@ -90,7 +97,8 @@ fn drop_reason(reason: LossReason) -> DropReason {
     match reason {
         LossReason::NotHttp | LossReason::Malformed | LossReason::Switched => DropReason::NotHttp,
         LossReason::ResponseMissing | LossReason::Closed => DropReason::Unfinished,
-        LossReason::TooManyPending => DropReason::ConnectionLimit,
+        LossReason::TooManyPending => DropReason::TooMany,
+        LossReason::RequestMissing => DropReason::RequestMissing,
         _ => DropReason::StreamGap,
     }
 }
@@ -107,6 +115,7 @@ impl Pipeline {
             assembler: options.assembler,
             resources: HashMap::new(),
             leaving: Vec::new(),
+            serving: HashSet::new(),
             metrics,
             max_duration: u64::try_from(options.max_duration.as_nanos()).unwrap_or(u64::MAX),
             now: 0,
@@ -126,7 +135,7 @@ impl Pipeline {
         match input {
             Input::Batch(batch) => {
                 let (events, damaged) = events(batch);
-                self.metrics.dropped.add(DropReason::StreamGap, damaged);
+                self.metrics.events_lost.add(EventLoss::Damaged, damaged);
                 events.into_iter().for_each(|event| self.order.push(event));
             }
             Input::Process { tgid, resource } => {
@@ -159,8 +168,9 @@ impl Pipeline {
         while let Some(event) = self.order.drain() {
             self.event(event, out);
         }
-        let open = self.exchanges.finish(&mut self.settled);
-        self.metrics.dropped.add(DropReason::Shutdown, open as u64);
+        for kind in self.exchanges.finish(&mut self.settled) {
+            self.metrics.exchange(side(kind), Err(DropReason::Shutdown));
+        }
         self.yield_spans(out);
     }
 
@@ -171,6 +181,7 @@ impl Pipeline {
                 self.metrics.events.inc(event_label(kind));
                 self.connections.take(kind, &data, head, tail, &mut self.output);
                 self.pass_on(out);
+                self.serves(&data, out);
             }
             Event::Process { kind, turn } => {
                 self.metrics.events.inc(event_label(kind));
@@ -180,12 +191,37 @@ impl Pipeline {
         }
     }
 
+    /// Tells of a process's first request: only a process that serves shows with what runtime it does.
+    fn serves(&mut self, data: &Data, out: &mut Yield) {
+        let begins = data.role == Role::Server as u8 && data.flags & flag::STARTS_EXCHANGE != 0;
+        if !begins || self.serving.contains(&data.tgid) {
+            return;
+        }
+        if self.serving.len() >= SERVING {
+            self.serving.clear();
+        }
+        self.serving.insert(data.tgid);
+        let kind = EventKind::Data;
+        let turn = Lifecycle {
+            kind: kind as u8,
+            reserved: [0; 3],
+            tgid: data.tgid,
+            other: 0,
+            reserved2: 0,
+            at: data.at,
+        };
+        out.turns.push((kind, turn));
+    }
+
     fn pass_on(&mut self, out: &mut Yield) {
         self.exchanges.take(&mut self.output);
         out.wishes.append(&mut self.output.wishes);
     }
 
     fn turn(&mut self, kind: EventKind, turn: Lifecycle) {
+        if matches!(kind, EventKind::Fork | EventKind::Exec | EventKind::Exit) {
+            self.serving.remove(&turn.tgid);
+        }
         match kind {
             // Until more is known of it, a child is what its parent is.
             EventKind::Fork => {
@@ -216,22 +252,21 @@ impl Pipeline {
 
     fn yield_spans(&mut self, out: &mut Yield) {
         for Loss { kind, reason } in self.exchanges.losses.drain(..) {
-            self.metrics.exchanges.inc(side(kind));
-            self.metrics.dropped.inc(drop_reason(reason));
+            self.metrics.exchange(side(kind), Err(drop_reason(reason)));
         }
         for settled in self.settled.drain(..) {
             let identity = &settled.exchange.identity;
-            self.metrics.exchanges.inc(side(identity.kind));
+            let side = side(identity.kind);
             let resource = self.resources.get(&identity.tgid).cloned();
             let resource = resource.unwrap_or_else(|| Arc::new(unknown(identity.tgid)));
             match self.assembler.span(&settled, &resource) {
                 Ok(span) => {
-                    self.metrics.spans.inc(side(span.kind));
+                    self.metrics.exchange(side, Ok(()));
                     let evidence = settled.parent.as_ref().map_or(LinkEvidence::None, |p| p.evidence);
                     self.metrics.links.inc(evidence);
                     out.spans.push(span);
                 }
-                Err(reason) => self.metrics.dropped.inc(reason),
+                Err(reason) => self.metrics.exchange(side, Err(reason)),
             }
         }
     }

@@ -3,6 +3,9 @@
 //! A header line of JSON, then frames: kind (1 byte), length (4 bytes, little-endian), payload. Batches are as the
 //! kernel wrote them, in the byte order and layout of the machine and version that the header names.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     fs::File,
     io::{self, BufRead as _, BufReader, BufWriter, Read as _, Write as _},
@@ -52,6 +55,9 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// There is a file already.
+    #[error("{0}: is there already, for whoever may read it now; name a new file, or remove this one")]
+    Exists(PathBuf),
     /// Not a stream.
     #[error("{0}: not an event stream; `sockspan record FILE` writes one")]
     Format(PathBuf),
@@ -125,6 +131,23 @@ fn attribute((key, value): (String, serde_json::Value)) -> Attribute {
     Attribute { key: key.into(), value }
 }
 
+/// A new file that is its owner's alone, for heads carry cookies and tokens; or a pipe or device that is there, whose
+/// permissions are others' matter. A file that is there may be open to others, and whoever may write to its folder could
+/// have put it or a link there.
+fn open(path: &Path) -> Result<File, Error> {
+    let io = |source| Error::Io { path: path.into(), source };
+    match File::options().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        opened => return opened.map_err(io),
+    }
+    // Not truncated before it is known what it is.
+    let file = File::options().write(true).open(path).map_err(io)?;
+    if file.metadata().map_err(io)?.is_file() {
+        return Err(Error::Exists(path.into()));
+    }
+    Ok(file)
+}
+
 /// Writes a stream.
 pub struct Writer {
     path: PathBuf,
@@ -135,13 +158,10 @@ impl Writer {
     /// Begins a stream. `seed` is what ids are made from, so that a replay makes the same.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// The file cannot be written, or is there already and is neither pipe nor device.
     pub fn create(path: &Path, seed: [u8; 16]) -> Result<Self, Error> {
         let io = |source| Error::Io { path: path.into(), source };
-        // Heads carry cookies and tokens: the file is its owner's alone.
-        let mut options = File::options();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let mut file = BufWriter::new(options.open(path).map_err(io)?);
+        let mut file = BufWriter::new(open(path)?);
         let header = Header { format: FORMAT.into(), abi: ABI_VERSION, endian: endian().into(), seed };
         let line = serde_json::to_string(&header).unwrap_or_default();
         writeln!(file, "{line}").map_err(io)?;
@@ -260,49 +280,5 @@ impl Reader {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
             Err(source) => Err(Error::Io { path: self.path.clone(), source }),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stream_reads_back_as_it_was_written() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("stream");
-        let resource = Resource {
-            service_name: "shop".into(),
-            attributes: vec![Attribute::int("process.pid", 7), Attribute::str("service.name", "shop")],
-        };
-        let mut writer = Writer::create(&path, [7; 16]).unwrap();
-        writer.write(&Input::Batch(Bytes::from_static(b"events"))).unwrap();
-        writer.write(&Input::Process { tgid: 7, resource: resource.clone() }).unwrap();
-        writer.write(&Input::Clock { monotonic: 1, wall: u64::MAX }).unwrap();
-        writer.flush().unwrap();
-        let mut reader = Reader::open(&path).unwrap();
-        assert_eq!(reader.seed, [7; 16]);
-        assert!(matches!(reader.read(), Ok(Some(Input::Batch(b))) if b.as_ref() == b"events"));
-        assert!(matches!(reader.read(), Ok(Some(Input::Process { tgid: 7, resource: r })) if r == resource));
-        assert!(matches!(reader.read(), Ok(Some(Input::Clock { monotonic: 1, wall: u64::MAX }))));
-        assert!(matches!(reader.read(), Ok(None)));
-    }
-
-    #[test]
-    fn what_is_no_stream_is_refused_and_a_cut_one_ends() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("stream");
-        std::fs::write(&path, "hello\n").unwrap();
-        assert!(matches!(Reader::open(&path), Err(Error::Format(_))));
-        let mut writer = Writer::create(&path, [0; 16]).unwrap();
-        writer.write(&Input::Batch(Bytes::from_static(b"events"))).unwrap();
-        drop(writer);
-        let whole = std::fs::read(&path).unwrap();
-        std::fs::write(&path, &whole[..whole.len() - 2]).unwrap();
-        assert!(matches!(Reader::open(&path).unwrap().read(), Ok(None)));
-        let other = String::from_utf8_lossy(&whole).replacen("\"abi\":1", "\"abi\":9", 1);
-        std::fs::write(&path, other).unwrap();
-        let message = Reader::open(&path).err().map(|e| e.to_string()).unwrap_or_default();
-        assert!(message.contains("version 9"), "{message}");
     }
 }

@@ -20,6 +20,9 @@ const NAMES: [&str; 6] = [
     "parentbased_traceidratio",
 ];
 
+/// What [`Sampler::default`] is called.
+const DEFAULT: &str = "parentbased_always_on";
+
 /// Decides whether a trace is exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sampler {
@@ -76,6 +79,17 @@ impl Sampler {
             _ => return Err(SamplerError::Unknown(name)),
         };
         Ok(Self { root, parent_based })
+    }
+
+    /// The variables that are not set, each with what holds in its place; those without effect are left out.
+    pub fn defaults(lookup: impl Fn(&str) -> Option<String>) -> Vec<(&'static str, String)> {
+        match lookup(SAMPLER) {
+            None => vec![(SAMPLER, DEFAULT.to_owned())],
+            Some(name) if name.contains("ratio") && lookup(SAMPLER_ARG).is_none() => {
+                vec![(SAMPLER_ARG, "1".to_owned())]
+            }
+            Some(_) => Vec::new(),
+        }
     }
 
     /// True if the trace is to be exported. `parent_sampled` is the W3C flag of the message that brought the trace
@@ -144,6 +158,18 @@ mod tests {
             let decisions = [None, Some(true), Some(false)].map(|parent| sampler.samples(id(1), parent));
             assert_eq!(decisions, [new, sampled, unsampled], "{name:?}");
         }
+    }
+
+    #[test]
+    fn what_holds_where_nobody_said_anything_is_told() {
+        assert_eq!(sampler(DEFAULT, ""), Ok(Sampler::default()));
+        let told = |name: &str, arg: &str| {
+            let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+            Sampler::defaults(|variable| text(if variable == SAMPLER { name } else { arg }))
+        };
+        assert_eq!(told("", ""), [(SAMPLER, DEFAULT.to_owned())]);
+        assert_eq!(told("parentbased_traceidratio", ""), [(SAMPLER_ARG, "1".to_owned())]);
+        assert!(told("traceidratio", "0.5").is_empty() && told("always_on", "").is_empty());
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod load;
 pub mod netns;
 pub mod otlp;
 pub mod programs;
+pub mod reset;
 pub mod secret;
 pub mod services;
 pub mod shop;

@@ -135,13 +135,15 @@ pub struct Behaviour {
     pub delay: &'static str,
     /// The frontend reaches product by this port instead of product's own.
     pub product_by: Option<u16>,
+    /// The frontend's `RESET_URL` is this port.
+    pub resets: Option<u16>,
     /// The three ports, in the order frontend, product, order; free ones unless said.
     pub ports: Option<[u16; 3]>,
 }
 
 impl Default for Behaviour {
     fn default() -> Self {
-        Self { keep_alive: None, errors: false, delay: "1-5", product_by: None, ports: None }
+        Self { keep_alive: None, errors: false, delay: "1-5", product_by: None, resets: None, ports: None }
     }
 }
 
@@ -177,6 +179,7 @@ impl Shop {
             ("ORDER_SERVICE_URL", url(order_port)),
         ];
         frontend.extend(behaviour.keep_alive.map(|keep| ("KEEPALIVE", u8::from(keep).to_string())));
+        frontend.extend(behaviour.resets.map(|port| ("RESET_URL", url(port))));
         let frontend = Service::launch(&program("frontend"), frontend_port, &frontend);
         Self {
             frontend: frontend.wait_ready(),

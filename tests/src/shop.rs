@@ -44,6 +44,11 @@ pub fn checkout(id: &str, status: u16) -> Request {
     request
 }
 
+/// `GET /retry/ID` at the frontend, without the call that failed before.
+pub fn retry(id: &str, status: u16) -> Request {
+    through_frontend("retry", id, status)
+}
+
 /// `GET /timer/ID` and `GET /immediate/ID`: what runs after a timer inherits nothing, so the call begins a trace.
 pub fn detached(route: &str, id: &str, status: u16) -> Request {
     let mut request = through_frontend(route, id, status);

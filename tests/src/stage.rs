@@ -76,7 +76,9 @@ impl Stage {
 
     /// What the agent counted as lost, for people.
     pub fn drops(&self) -> String {
-        let drops = self.agent.samples("sockspan_dropped");
+        let counters = ["events_lost", "untracked", "exchanges_dropped", "spans_dropped"];
+        let drops = counters.map(|name| self.agent.samples(&format!("sockspan_{name}_total")));
+        let drops = drops.into_iter().filter(|samples| !samples.is_empty()).collect::<Vec<_>>().join(", ");
         if drops.is_empty() { "nothing dropped".to_owned() } else { drops }
     }
 

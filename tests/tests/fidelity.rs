@@ -16,6 +16,7 @@ use sockspan_tests::{
     load::{self, Answer, Load},
     netns::Netns,
     programs::Program,
+    reset::Resets,
     services::{Behaviour, Shop},
     shop,
     stage::{Stage, stop_all, together},
@@ -103,14 +104,39 @@ fn a_relay_between_services() {
 }
 
 #[test]
-fn timers_and_immediates_inherit_nothing() {
+fn timers_immediates_and_messages_inherit_nothing() {
     let shop = Shop::two(&Behaviour::default());
     let stages = together(|mode| Launch::run(mode).pids(&shop.pids()));
-    for (route, path) in [("timer", "/timer/{}"), ("immediate", "/immediate/{}")] {
-        let answers = Load::get(shop.frontend.port, path).at(10).run(200);
+    let routes = [("timer", "/timer/{}"), ("immediate", "/immediate/{}"), ("worker", "/worker/{}")];
+    for (route, path) in routes {
+        let answers = Load::get(shop.frontend.port, path).at(25).run(300);
         let requests = shop::expect(&answers, |id, status| shop::detached(route, id, status));
         for (mode, stage) in &stages {
-            assert_perfect(&format!("{mode}, {route}, 200 at 10"), &stage.judge(&requests));
+            assert_perfect(&format!("{mode}, {route}, 300 at 25"), &stage.judge(&requests));
+        }
+    }
+    stop_all(stages);
+}
+
+/// An error is read as an answer is: what follows belongs to the request whose call failed.
+#[test]
+fn what_follows_a_failed_call_belongs_to_its_request() {
+    let resets = Resets::start();
+    let shop = Shop::two(&Behaviour { resets: Some(resets.port), ..Behaviour::default() });
+    let stages = together(|mode| Launch::run(mode).pids(&shop.pids()));
+    let answers = Load::get(shop.frontend.port, "/retry/{}").at(25).run(300);
+    let requests = shop::expect(&answers, shop::retry);
+    for (mode, stage) in &stages {
+        let spans = stage.spans(shop::spans(&requests) + answers.len());
+        let (failed, others): (Vec<_>, Vec<_>) =
+            spans.iter().cloned().partition(|span| span.path().starts_with("/reset/"));
+        assert_perfect(&format!("{mode}, after a reset, 300 at 25"), &judge::judge(&requests, &others));
+        assert_eq!(failed.len(), answers.len(), "{mode}: each failed call is told");
+        for span in &failed {
+            let path = span.path().replace("reset", "retry");
+            let above = others.iter().find(|other| other.id == span.parent);
+            assert!(above.is_some_and(|above| above.path() == path), "{mode}: {}", span.line());
+            assert_eq!((span.status(), span.error), (None, true), "{mode}: {}", span.line());
         }
     }
     stop_all(stages);
@@ -253,7 +279,7 @@ fn a_trace_that_is_not_sampled_is_left_out() {
     let plain = shop::expect(&Load::get(shop.frontend.port, "/products/{}").run(1), shop::products);
     for (mode, stage) in &as_told {
         assert_perfect(&format!("{mode}, one of two requests not sampled"), &stage.judge(&plain));
-        let dropped = stage.agent.metric("sockspan_dropped_total", &["reason=\"sampled\""]);
+        let dropped = stage.agent.metric("sockspan_exchanges_dropped_total", &["reason=\"sampled\""]);
         assert!((dropped - 3.0).abs() < 0.5, "three spans are counted as not sampled, not {dropped}");
     }
     let under = (trace, span);

@@ -124,7 +124,7 @@ fn a_receiver_that_is_away() {
     stage.collector.go_away();
     let (answers, most) = load_during(&stage.agent, shop.frontend.port, || thread::sleep(absence()));
     stage.collector.come_back();
-    let dropped = || stage.agent.metric("sockspan_dropped_total", &[]) as usize;
+    let dropped = || stage.agent.metric("sockspan_spans_dropped_total", &[]) as usize;
     let all = wait_until(Duration::from_secs(40), || stage.collector.len() + dropped() >= answers.len());
     let (arrived, dropped) = (stage.collector.len(), dropped());
     println!(
@@ -152,7 +152,7 @@ fn a_receiver_that_refuses() {
     let answers = Load::get(shop.frontend.port, "/products/{}").at(10).run(100);
     assert_perfect("after two refusals", &stage.judge(&shop::expect(&answers, shop::products)));
     let failures = stage.agent.metric("sockspan_export_requests_total", &["result=\"failure\""]);
-    let retries = stage.agent.metric("sockspan_export_requests_total", &["result=\"retry\""]);
+    let retries = stage.agent.metric("sockspan_export_retries_total", &[]);
     println!("{failures} failures, {retries} retries");
     assert!(failures >= 2.0 && retries >= 2.0);
     stage.stop();
@@ -194,7 +194,7 @@ fn excluded_requests() {
     Load::get(port, "/products/{}").header("User-Agent", "kube-probe/1.31").run(5);
     let answers = Load::get(port, "/products/{}").run(5);
     assert_perfect("beside probes and scrapes", &stage.judge(&shop::expect(&answers, shop::products)));
-    let excluded = stage.agent.metric("sockspan_dropped_total", &["reason=\"excluded\""]);
+    let excluded = stage.agent.metric("sockspan_exchanges_dropped_total", &["reason=\"excluded\""]);
     println!("{excluded} spans excluded");
     assert!((excluded - 21.0).abs() < 0.5, "6 of one span and 5 of three, not {excluded}");
     stage.stop();
@@ -319,6 +319,7 @@ fn the_admin_port() {
         ("sockspan_links_total", &["evidence=\"wire\""], 10.0),
         ("sockspan_export_spans_total", &["result=\"success\""], 30.0),
         ("sockspan_processes", &["state=\"traced\""], 2.0),
+        ("sockspan_map_entries", &["map=\"processes\""], 2.0),
     ] {
         let is = stage.agent.metric(metric, labels);
         assert!((is - value).abs() < 0.5, "{metric}{labels:?} is {is}, not {value}");

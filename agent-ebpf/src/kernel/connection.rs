@@ -48,6 +48,8 @@ pub struct Connection {
     pub flags: u32,
     /// Server: the thread that counts this exchange among its unanswered ones; 0 for none.
     pub owner: u32,
+    /// Its process: thread ids are reused.
+    pub owner_tgid: u32,
     pub local_base: u32,
     pub peer_base: u32,
     pub netns: u32,
@@ -260,10 +262,16 @@ pub fn read_up_to(sock: u64, c: &Connection) -> u32 {
     copied.wrapping_sub(consumed_fin(sock, copied))
 }
 
+/// Whether nothing more is to be received: the peer said so, or this end.
+#[inline(always)]
+pub fn is_ended(sock: u64) -> bool {
+    let shutdown: u8 = read::kernel(sock + offset!(sock_shutdown));
+    shutdown & RCV_SHUTDOWN != 0
+}
+
 /// 1 if the read that ended at `copied` also took the peer's FIN, which has a sequence number of its own.
 #[inline(always)]
 fn consumed_fin(sock: u64, copied: u32) -> u32 {
-    let shutdown: u8 = read::kernel(sock + offset!(sock_shutdown));
     let expected: u32 = read::kernel(sock + offset!(tcp_rcv_nxt));
-    u32::from(shutdown & RCV_SHUTDOWN != 0 && expected == copied)
+    u32::from(is_ended(sock) && expected == copied)
 }

@@ -4,7 +4,7 @@
 use aya_ebpf::{macros::map, maps::LruHashMap};
 use sockspan_ebpf::{Counter, EventKind, Evidence, Policy, Process, process_flag};
 
-use crate::kernel::{connection::Connection, count, emit};
+use crate::kernel::{connection::Connection, count, emit, read};
 
 /// A thread of a traced process.
 #[repr(C)]
@@ -19,7 +19,12 @@ pub struct Thread {
     /// It read one request while another was unanswered, and not all have been answered since.
     pub shared: u32,
     pub reserved: u32,
+    /// When `open` was last 0, in nanoseconds of CLOCK_MONOTONIC.
+    pub idle: u64,
 }
+
+/// A thread that was never idle for so long has lost count: of a connection that was forgotten, or closed unseen.
+const MISCOUNTED: u64 = 600_000_000_000;
 
 /// A pointer of one process's memory.
 #[repr(C)]
@@ -58,7 +63,8 @@ pub fn enter(tid: u32, tgid: u32, exchange: u64) {
         Some(t) => unsafe { (*t).exchange = exchange },
         None if exchange == 0 => {}
         None => {
-            let _ = THREADS.insert(tid, Thread { exchange, tgid, open: 0, shared: 0, reserved: 0 }, 0);
+            let thread = Thread { exchange, tgid, open: 0, shared: 0, reserved: 0, idle: read::now() };
+            let _ = THREADS.insert(tid, thread, 0);
         }
     }
 }
@@ -75,7 +81,7 @@ pub fn release(connection: &mut Connection) {
     if connection.owner == 0 {
         return;
     }
-    if let Some(owner) = THREADS.get_ptr_mut(connection.owner) {
+    if let Some(owner) = thread(connection.owner, connection.owner_tgid) {
         // SAFETY: as above.
         unsafe {
             if (*owner).open > 0 {
@@ -99,17 +105,25 @@ pub fn serve(policy: u32, tid: u32, tgid: u32, connection: &mut Connection, unan
     connection.server = tid;
     if policy == Policy::Thread as u32 && unanswered && connection.owner != tid {
         release(connection);
-        connection.owner = tid;
+        (connection.owner, connection.owner_tgid) = (tid, tgid);
         if let Some(t) = thread(tid, tgid) {
             // SAFETY: as above.
-            unsafe {
-                (*t).open += 1;
-                if (*t).open > 1 {
-                    (*t).shared = 1;
-                    count::one(Counter::SharedThread);
-                }
-            }
+            take_up(unsafe { &mut *t });
         }
+    }
+}
+
+/// One unanswered exchange more for this thread.
+#[inline(always)]
+fn take_up(t: &mut Thread) {
+    let now = read::now();
+    if t.open == 0 || now.wrapping_sub(t.idle) > MISCOUNTED {
+        (t.open, t.shared, t.idle) = (0, 0, now);
+    }
+    t.open += 1;
+    if t.open > 1 {
+        t.shared = 1;
+        count::one(Counter::SharedThread);
     }
 }
 

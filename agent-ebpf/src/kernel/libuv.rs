@@ -1,10 +1,41 @@
 //! Node's event loop: which exchange a callback works for, from libuv's own requests. Breakpoints in the
-//! traced process alone; attached where the first instruction can be emulated. What runs on a timer or an
-//! immediate inherits nothing.
+//! traced process alone; attached where the first instruction can be emulated. A context ends with the callback
+//! that it was taken up for: whatever runs next without one of its own (a timer, a message from another thread, a
+//! signal) inherits nothing.
 
-use aya_ebpf::{EbpfContext as _, macros::uprobe, programs::ProbeContext};
+use aya_ebpf::{
+    EbpfContext as _,
+    macros::{map, uprobe},
+    maps::LruHashMap,
+    programs::ProbeContext,
+};
 
 use crate::kernel::{arch, context, read, traced};
+
+/// The callback that runs on a thread. One read can call JavaScript several times, each with its end: the body of
+/// a request, then that it is complete. The calls of one read are told by the object they are made on.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Callback {
+    /// Node's object (an `AsyncWrap`) that a read called JavaScript on; 0 if it was no read.
+    wrap: u64,
+    /// The exchange it works for.
+    exchange: u64,
+    /// Thread ids are reused.
+    tgid: u32,
+    /// Not over yet.
+    runs: u32,
+}
+
+#[map]
+static CALLBACKS: LruHashMap<u32, Callback> = LruHashMap::with_max_entries(4096, 0);
+
+#[inline(always)]
+fn callback(tid: u32, tgid: u32) -> Option<*mut Callback> {
+    let callback = CALLBACKS.get_ptr_mut(tid)?;
+    // SAFETY: a map value stays valid while the program runs.
+    unsafe { ((*callback).tgid == tgid).then_some(callback) }
+}
 
 /// An argument of the probed function.
 #[inline(always)]
@@ -19,7 +50,7 @@ fn traced_ids() -> Option<(u32, u32)> {
     traced::process(tgid).map(|_| (tgid, tid))
 }
 
-/// `uv_tcp_connect(req, …)`: the request is the first argument.
+/// `uv_tcp_connect(req, …)`, `uv_write2`, `uv_shutdown`: the request is the first argument.
 #[uprobe]
 pub fn uv_save_first(ctx: ProbeContext) -> u32 {
     if let Some((tgid, tid)) = traced_ids() {
@@ -28,7 +59,7 @@ pub fn uv_save_first(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// `uv_getaddrinfo(loop, req, …)`, `uv_queue_work`, `uv_fs_*`: the request is the second.
+/// `uv_getaddrinfo(loop, req, …)`, `uv_queue_work`, `uv_fs_*`: the second.
 #[uprobe]
 pub fn uv_save_second(ctx: ProbeContext) -> u32 {
     if let Some((tgid, tid)) = traced_ids() {
@@ -37,11 +68,18 @@ pub fn uv_save_second(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// The callback of such a request, which is its first argument.
+/// The callback of such a request, which is its first argument. One whose request put nothing aside works for
+/// nobody.
 #[uprobe]
 pub fn uv_resume(ctx: ProbeContext) -> u32 {
     if let Some((tgid, tid)) = traced_ids() {
         context::resume(tid, tgid, argument(&ctx, 0));
+        let exchange = context::current(tid, tgid);
+        if exchange == 0 {
+            let _ = CALLBACKS.remove(tid);
+        } else {
+            let _ = CALLBACKS.insert(tid, Callback { wrap: 0, exchange, tgid, runs: 1 }, 0);
+        }
     }
     0
 }
@@ -51,6 +89,64 @@ pub fn uv_resume(ctx: ProbeContext) -> u32 {
 pub fn uv_clear(_ctx: ProbeContext) -> u32 {
     if let Some((tgid, tid)) = traced_ids() {
         context::enter(tid, tgid, 0);
+        let _ = CALLBACKS.remove(tid);
+    }
+    0
+}
+
+/// `AsyncWrap::MakeCallback(…)`: JavaScript is called on the object that is the first argument.
+#[uprobe]
+pub fn uv_call_first(ctx: ProbeContext) -> u32 {
+    call(argument(&ctx, 0));
+    0
+}
+
+/// `InternalCallbackScope(AsyncWrap*, …)`: on the second.
+#[uprobe]
+pub fn uv_call_second(ctx: ProbeContext) -> u32 {
+    call(argument(&ctx, 1));
+    0
+}
+
+/// The first object called since a read is the read's own; later calls on it, of the same read, go on in its
+/// context.
+#[inline(always)]
+fn call(wrap: u64) {
+    let Some((tgid, tid)) = traced_ids() else { return };
+    let exchange = context::current(tid, tgid);
+    let Some(known) = callback(tid, tgid) else {
+        if exchange != 0 {
+            let _ = CALLBACKS.insert(tid, Callback { wrap, exchange, tgid, runs: 1 }, 0);
+        }
+        return;
+    };
+    // SAFETY: as above.
+    let known = unsafe { &mut *known };
+    if exchange == 0 {
+        if known.wrap == wrap && known.runs == 0 {
+            known.runs = 1;
+            context::enter(tid, tgid, known.exchange);
+        }
+    } else if known.runs == 0 || known.exchange != exchange {
+        *known = Callback { wrap, exchange, tgid, runs: 1 };
+    }
+}
+
+/// JavaScript called from the event loop has returned, its promises and ticks have run: what it worked for is no
+/// longer worked for here.
+#[uprobe]
+pub fn uv_end(_ctx: ProbeContext) -> u32 {
+    let Some((tgid, tid)) = traced_ids() else { return 0 };
+    let exchange = context::current(tid, tgid);
+    context::enter(tid, tgid, 0);
+    let Some(known) = callback(tid, tgid) else { return 0 };
+    // SAFETY: as above.
+    unsafe {
+        if exchange != 0 && (*known).exchange == exchange && (*known).wrap != 0 {
+            (*known).runs = 0;
+        } else {
+            let _ = CALLBACKS.remove(tid);
+        }
     }
     0
 }

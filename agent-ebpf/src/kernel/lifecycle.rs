@@ -5,7 +5,7 @@ use aya_log_ebpf::debug;
 use sockspan_ebpf::{EventKind, Policy, Process, Role};
 
 use crate::kernel::{
-    connection::{self, known},
+    connection::{self, Connection, known},
     context,
     emit::{self, Piece},
     read,
@@ -59,7 +59,9 @@ pub fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
     }
     context::forget(tid);
     syscall::forget(tid);
-    if tgid == tid {
+    // The first thread may end before the others, and the last is counted out by now.
+    let signal: u64 = read::kernel(ctx.arg::<u64>(0) + offset!(task_signal));
+    if read::kernel::<u32>(signal + offset!(signal_live)) == 0 {
         emit::lifecycle(EventKind::Exit, tgid, 0);
         debug!(&ctx, "process {} ends", tgid);
     }
@@ -73,8 +75,10 @@ pub fn inet_sock_set_state(ctx: RawTracePointContext) -> i32 {
         TCP_SYN_SENT => connecting(sock),
         TCP_LISTEN => listening(sock),
         state @ (TCP_FIN_WAIT1 | TCP_LAST_ACK | TCP_CLOSE) => {
-            closing(sock, state as u8);
-            forget_orphan(sock, state);
+            if let Some(connection) = connection::at(sock) {
+                closing(sock, connection, state as u8);
+                forget_orphan(sock, state);
+            }
         }
         _ => {}
     }
@@ -106,8 +110,7 @@ fn listening(sock: u64) {
 
 /// This end is done sending, or the connection is over; often in the context of the peer's packet.
 #[inline(always)]
-fn closing(sock: u64, state: u8) {
-    let Some(c) = connection::at(sock) else { return };
+fn closing(sock: u64, c: *mut Connection, state: u8) {
     // SAFETY: as above.
     let c = unsafe { &mut *c };
     // What is remembered may be of an earlier socket at this address: one that was closed, or had another inode.

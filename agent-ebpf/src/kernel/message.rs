@@ -39,6 +39,7 @@ const METHODS: [(u64, u32); 12] = [
     token(b"PROPFIND"),
 ];
 const STATUS_LINE: (u64, u32) = token(b"HTTP/1.");
+const PROXIES: [(u64, u32); 2] = [token(b"PROXY "), token(b"\r\n\r\n\0\r\nQ")];
 const HTTP2_PREFACE: (u64, u32) = token(b"PRI * HT");
 
 #[inline(always)]
@@ -66,6 +67,13 @@ pub fn classify(lead: u64, count: u32) -> Token {
         i += 1;
     }
     if partial { Token::Partial } else { Token::None }
+}
+
+/// Whether bytes begin as the PROXY protocol does, of version 1 (`PROXY `) or 2, with which a proxy says before the
+/// first request whom it speaks for.
+#[inline(always)]
+pub fn is_proxy(lead: u64, count: u32) -> bool {
+    count >= 8 && PROXIES.iter().any(|(value, length)| (lead ^ value) & mask(*length) == 0)
 }
 
 /// Whether a stream that begins so is TLS (a handshake record of any version).

@@ -14,6 +14,8 @@ use crate::kernel::{
     report::{head_limit, report},
 };
 
+const EAGAIN: i32 = -11;
+
 /// Takes in a socket call of a traced process. The agent hears of it if it belongs to an HTTP exchange.
 #[inline(never)]
 pub fn observe(call: &mut Call, process: *mut Process) -> u32 {
@@ -27,7 +29,10 @@ pub fn observe(call: &mut Call, process: *mut Process) -> u32 {
     // other's view of it, never memory.
     let c = unsafe { &mut *c };
     if call.length == 0 {
-        end_of_stream(call, c, process);
+        // Who asks for nothing gets nothing: that is no end.
+        if connection::is_ended(call.sock) {
+            end_of_stream(call, c, process);
+        }
         return 0;
     }
     if c.role == Role::NotHttp as u8 {
@@ -50,6 +55,22 @@ pub fn observe(call: &mut Call, process: *mut Process) -> u32 {
     if followed {
         report(call, c);
     }
+    0
+}
+
+/// A receive failed, with this negative errno. An event loop hands that to whoever waits on the socket, as it does
+/// with bytes; that there is nothing yet it keeps to itself.
+#[inline(never)]
+pub fn fail(sock: u64, error: i32, process: *mut Process) -> u32 {
+    // SAFETY: a map value stays valid while the program runs.
+    if unsafe { (*process).policy } != Policy::Loop as u32 || error == EAGAIN {
+        return 0;
+    }
+    let (tgid, tid) = read::ids();
+    // SAFETY: as above.
+    let found = connection::at(sock).map(|c| unsafe { &*c });
+    let exchange = found.filter(|c| c.generation == read::generation(sock)).map_or(0, worked_for);
+    context::enter(tid, tgid, exchange);
     0
 }
 
@@ -145,12 +166,17 @@ fn resume(call: &Call, c: &Connection, process: *mut Process) {
     if unsafe { (*process).policy } != Policy::Loop as u32 || call.direction != Direction::Receive as u32 {
         return;
     }
-    let exchange = match c.role {
+    context::enter(call.tid, call.tgid, worked_for(c));
+}
+
+/// The exchange for which something is done about this connection; 0 for none.
+#[inline(always)]
+fn worked_for(c: &Connection) -> u64 {
+    match c.role {
         r if r == Role::Server as u8 => c.exchange,
         r if r == Role::Client as u8 => c.context,
         _ => 0,
-    };
-    context::enter(call.tid, call.tgid, exchange);
+    }
 }
 
 /// A socket that is no stream: an event loop that read from it works for nobody now.

@@ -98,6 +98,10 @@ pub fn accept(call: &Call, c: &mut Connection, token: Token, position: u32) -> b
         count::one(Counter::Unreadable);
         return false;
     }
+    // What a proxy says of the connection before the first request is no verdict on it.
+    if message::is_proxy(call.lead, call.lead_count) {
+        return false;
+    }
     if token == Token::None && connection::is_start(c, call.direction, position) {
         c.role = Role::NotHttp as u8;
         count::one(Counter::NotHttp);

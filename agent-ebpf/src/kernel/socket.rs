@@ -15,8 +15,11 @@ use crate::kernel::{
     count, observe, read, traced,
 };
 
-const MSG_PEEK: u32 = 2;
-const MSG_TRUNC: u32 = 0x20;
+/// Receives of something else than the next bytes of the stream: urgent ones, a look that consumes nothing (PEEK), or
+/// the socket's own reports (ERRQUEUE).
+pub const BESIDE_THE_STREAM: u32 = 1 | 2 | 0x2000;
+/// On a stream: the bytes are discarded instead of written to the buffer.
+pub const MSG_TRUNC: u32 = 0x20;
 /// User space's struct msghdr: iovec pointer and count.
 const MSGHDR_IOV: u64 = 16;
 /// User space's struct mmsghdr, and where the kernel puts the bytes moved.
@@ -53,8 +56,13 @@ fn enter(ctx: &RawTracePointContext, direction: Direction) -> i32 {
     let result: i32 = ctx.arg::<u64>(1) as i32;
     let flags: u32 = ctx.arg::<u64>(2) as u32;
     let receives = direction == Direction::Receive;
-    // A look consumes nothing; an error or an empty send moves nothing.
-    if result < 0 || (result == 0 && !receives) || (receives && flags & MSG_PEEK != 0) {
+    if (result == 0 && !receives) || (receives && flags & BESIDE_THE_STREAM != 0) {
+        return 0;
+    }
+    if result < 0 {
+        if receives {
+            observe::fail(ctx.arg::<u64>(0), result, process);
+        }
         return 0;
     }
     let Some(call) = call::call(direction as u32) else { return 0 };

@@ -14,11 +14,11 @@ use crate::kernel::{
     call::{self, Call},
     count,
     emit::{load, store},
-    observe, read, socket, traced,
+    observe, read,
+    socket::{self, BESIDE_THE_STREAM, MSG_TRUNC},
+    traced,
 };
 
-const MSG_PEEK: u64 = 2;
-const MSG_TRUNC: u64 = 0x20;
 /// Messages of one sendmmsg or recvmmsg that are looked at.
 const MESSAGES: u32 = 3;
 /// Messages whose lengths are added up, so that positions stay right.
@@ -91,7 +91,7 @@ fn enter(ctx: &TracePointContext, recvfrom: bool) -> u32 {
     } else {
         0
     };
-    if form.shape == Shape::Unknown || flags & MSG_PEEK != 0 {
+    if form.shape == Shape::Unknown || flags as u32 & BESIDE_THE_STREAM != 0 {
         return 0;
     }
     let splice = arch::sending_descriptor(number) == 2;
@@ -111,7 +111,7 @@ fn enter(ctx: &TracePointContext, recvfrom: bool) -> u32 {
         count: arguments[2] as u32,
         shape: form.shape,
         direction: direction as u32,
-        truncated: u32::from(flags & MSG_TRUNC != 0),
+        truncated: u32::from(flags as u32 & MSG_TRUNC != 0),
     };
     if PENDING.insert(tid, pending, 0).is_err() {
         count::one(Counter::CallsFull);
@@ -130,7 +130,13 @@ pub fn syscall_exit(ctx: TracePointContext) -> u32 {
     let receives = pending.direction == Direction::Receive as u32;
     // The descriptor may have been closed and the socket's memory be another's by now.
     let same = read::generation(pending.sock) == pending.generation;
-    if result < 0 || (result == 0 && !receives) || !same {
+    if (result == 0 && !receives) || !same {
+        return 0;
+    }
+    if result < 0 {
+        if receives {
+            observe::fail(pending.sock, result as i32, process);
+        }
         return 0;
     }
     finish(&pending, process, result as u32, tgid, tid);

@@ -40,7 +40,7 @@ pub const MAX_CONNECTIONS: usize = 16;
 /// The longest that one connection is served.
 pub const CONNECTION_LIMIT: Duration = Duration::from_secs(10);
 
-/// True from the moment the probes are attached until the agent stops.
+/// True from the moment the probes are attached and all processes have been looked at once, until the agent stops.
 #[derive(Clone, Debug, Default)]
 pub struct Ready(Arc<AtomicBool>);
 
@@ -186,10 +186,14 @@ fn router(answers: Answers) -> Router {
         .with_state(answers)
 }
 
+/// The port is open before the probes are attached, and still when they are not any more.
+const NOT_READY: &str =
+    "not ready: starting (probes are attached, then all processes looked at) or stopping\n";
+
 async fn ready(State(answers): State<Answers>) -> Response {
     match answers.ready.get() {
         true => "ready\n".into_response(),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "not ready: no probe is attached\n").into_response(),
+        false => (StatusCode::SERVICE_UNAVAILABLE, NOT_READY).into_response(),
     }
 }
 

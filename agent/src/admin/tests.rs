@@ -1,5 +1,5 @@
 use super::*;
-use crate::metrics::{Gauges, MapFill, Metrics, ProcessState, Queue};
+use crate::metrics::{Gauges, MapFill, Metrics, ProcessState, Queue, Tracked};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -14,6 +14,9 @@ impl Gauges for Empty {
     }
     fn maps(&self) -> Vec<MapFill> {
         Vec::new()
+    }
+    fn tracked(&self, _: Tracked) -> u64 {
+        0
     }
     fn processes(&self, _: ProcessState) -> u64 {
         0
@@ -45,7 +48,9 @@ async fn readiness_follows_the_flag_and_health_does_not() {
     assert_eq!(get(address, "/healthz").await.0, 200);
     let (code, answer) = get(address, "/readyz").await;
     assert_eq!(code, 503);
-    assert!(answer.ends_with("not ready: no probe is attached\n"), "{answer}");
+    assert!(answer.ends_with(
+        "\r\n\r\nnot ready: starting (probes are attached, then all processes looked at) or stopping\n"
+    ));
     ready.set(true);
     assert_eq!(get(address, "/readyz").await.0, 200);
     ready.set(false);

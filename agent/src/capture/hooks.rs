@@ -3,6 +3,8 @@
 //!
 //! In: the files a process has mapped. Out: [`Hook`]s for [`super::Traced::add`].
 
+mod node;
+
 use std::{
     fs::File,
     io::{Read as _, Seek as _, SeekFrom},
@@ -10,7 +12,7 @@ use std::{
 };
 
 use object::{
-    Object as _, ObjectSegment as _, ObjectSymbol as _,
+    Object as _, ObjectSegment as _, ObjectSymbol as _, SymbolKind,
     read::{ReadCache, elf::ElfFile64},
 };
 
@@ -32,100 +34,24 @@ pub struct Hook {
 pub struct Hooks {
     /// The hooks.
     pub hooks: Vec<Hook>,
-    /// What is missing; if anything is, none of the hooks is any good.
+    /// What is missing and needed; if anything is, none of the hooks is any good.
     pub missing: Vec<String>,
+    /// What is missing otherwise: what it would have linked stays unlinked.
+    pub absent: Vec<String>,
 }
 
 /// A rule: functions whose names match run `program`.
 struct Rule {
     program: &'static str,
+    /// Without it links could be wrong, or there would be next to none.
     needed: bool,
     what: &'static str,
     matches: fn(&str) -> bool,
 }
 
-/// Node's hooks. A request of libuv's puts the context aside, its callback takes it up again; what comes from a
-/// timer, an immediate, a closing handle or another thread belongs to nobody.
-const NODE: [Rule; 11] = [
-    Rule {
-        program: "uv_save_first",
-        needed: true,
-        what: "uv_tcp_connect",
-        matches: |n| n == "uv_tcp_connect",
-    },
-    Rule {
-        program: "uv_save_second",
-        needed: true,
-        what: "uv_getaddrinfo",
-        matches: |n| n == "uv_getaddrinfo",
-    },
-    Rule {
-        program: "uv_save_second",
-        needed: true,
-        what: "uv_queue_work",
-        matches: |n| n == "uv_queue_work",
-    },
-    Rule { program: "uv_save_second", needed: false, what: "uv_fs_*", matches: is_fs_request },
-    Rule {
-        program: "uv_resume",
-        needed: true,
-        what: "MakeLibuvRequestCallback<uv_getaddrinfo_s>",
-        matches: |n| is_callback(n, "uv_getaddrinfo_s"),
-    },
-    Rule {
-        program: "uv_resume",
-        needed: true,
-        what: "MakeLibuvRequestCallback<uv_connect_s>",
-        matches: |n| is_callback(n, "uv_connect_s"),
-    },
-    Rule {
-        program: "uv_resume",
-        needed: false,
-        what: "MakeLibuvRequestCallback<uv_fs_s>, ThreadPoolWork's callback",
-        matches: |n| {
-            is_callback(n, "uv_fs_s")
-                || is_callback(n, "uv_work_s")
-                || (n.contains("ThreadPoolWork12ScheduleWorkEv") && n.ends_with("uv_work_siE0_4_FUNES2_i"))
-        },
-    },
-    Rule {
-        program: "uv_clear",
-        needed: true,
-        what: "node::Environment::RunTimers",
-        matches: |n| n == "_ZN4node11Environment9RunTimersEP10uv_timer_s",
-    },
-    Rule {
-        program: "uv_clear",
-        needed: true,
-        what: "node::Environment::CheckImmediate",
-        matches: |n| n == "_ZN4node11Environment14CheckImmediateEP10uv_check_s",
-    },
-    Rule {
-        program: "uv_clear",
-        needed: false,
-        what: "node::HandleWrap::OnClose",
-        matches: |n| n == "_ZN4node10HandleWrap7OnCloseEP11uv_handle_s",
-    },
-    Rule {
-        program: "uv_clear",
-        needed: false,
-        what: "node::PerIsolatePlatformData::FlushForegroundTasksInternal",
-        matches: |n| n.contains("PerIsolatePlatformData28FlushForegroundTasksInternal"),
-    },
-];
-
-fn is_callback(name: &str, request: &str) -> bool {
-    name.contains("MakeLibuvRequestCallback") && name.contains("7WrapperE") && name.contains(request)
-}
-
-fn is_fs_request(name: &str) -> bool {
-    name.strip_prefix("uv_fs_")
-        .is_some_and(|rest| !["event", "poll", "get", "req"].iter().any(|other| rest.starts_with(other)))
-}
-
 /// Node's hooks in `files`: the executable, or libnode and libuv where a distribution splits them.
 pub fn node(files: &[PathBuf]) -> Hooks {
-    find(files, &NODE)
+    find(files, &node::RULES)
 }
 
 fn find(files: &[PathBuf], rules: &[Rule]) -> Hooks {
@@ -145,8 +71,13 @@ fn find(files: &[PathBuf], rules: &[Rule]) -> Hooks {
             }
         }
     }
-    found.missing =
-        rules.iter().zip(met).filter(|(r, met)| r.needed && !met).map(|(r, _)| r.what.into()).collect();
+    for (rule, _) in rules.iter().zip(met).filter(|(_, met)| !met) {
+        let list = if rule.needed { &mut found.missing } else { &mut found.absent };
+        list.push(rule.what.into());
+    }
+    // One function can have several names; its probe fires once for each attachment.
+    found.hooks.sort_by(|a, b| (&a.file, a.offset, a.program).cmp(&(&b.file, b.offset, b.program)));
+    found.hooks.dedup_by(|a, b| (&a.file, a.offset, a.program) == (&b.file, b.offset, b.program));
     found
 }
 
@@ -158,9 +89,9 @@ fn exported(path: &Path) -> Result<Vec<(String, u64)>, Box<dyn std::error::Error
     let segments: Vec<(u64, u64, u64)> =
         elf.segments().map(|s| (s.address(), s.file_range().0, s.file_range().1)).collect();
     let mut functions = Vec::new();
-    for symbol in elf.dynamic_symbols().filter(|s| s.is_definition()) {
+    for symbol in elf.dynamic_symbols().filter(|s| s.is_definition() && s.kind() == SymbolKind::Text) {
         let Ok(name) = symbol.name() else { continue };
-        if !name.starts_with("uv_") && !name.starts_with("_ZN4node") && !name.starts_with("_ZZN4node") {
+        if !node::PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
             continue;
         }
         let at = segments.iter().find(|(address, _, size)| {
@@ -200,14 +131,6 @@ mod tests {
         assert_eq!(cheap_entry(&[0xf3, 0x0f, 0x1e, 0xfa, 0x48, 0x83]), 0);
         assert_eq!(cheap_entry(&[0x55, 0x48, 0x89]), 0);
         assert_eq!(cheap_entry(&[]), 0);
-    }
-
-    #[test]
-    fn requests_of_the_file_system_are_told_from_events() {
-        assert!(is_fs_request("uv_fs_open"));
-        assert!(!is_fs_request("uv_fs_event_init"));
-        assert!(!is_fs_request("uv_fs_req_cleanup"));
-        assert!(!is_fs_request("uv_fs_poll_start"));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 pub mod btf;
 mod counters;
 mod feedback;
+mod fill;
 pub mod hooks;
 mod offsets;
 mod pod;

@@ -13,6 +13,8 @@ pub fn resolve(btf: &Btf<'_>) -> Result<Offsets, Error> {
     Ok(Offsets {
         task_tgid: btf.offset("task_struct.tgid")?,
         task_pid: btf.offset("task_struct.pid")?,
+        task_signal: btf.offset("task_struct.signal")?,
+        signal_live: btf.offset("signal_struct.live")?,
         task_files: btf.offset("task_struct.files")?,
         task_flags: btf.offset("task_struct.flags")?,
         task_status: btf.offset("task_struct.thread_info")? + btf.offset(&format!("thread_info.{status}"))?,
@@ -34,8 +36,9 @@ pub fn resolve(btf: &Btf<'_>) -> Result<Offsets, Error> {
         sock_dport: btf.offset("sock.__sk_common.skc_dport")?,
         sock_daddr: btf.offset("sock.__sk_common.skc_daddr")?,
         sock_rcv_saddr: btf.offset("sock.__sk_common.skc_rcv_saddr")?,
-        sock_v6_daddr: btf.offset("sock.__sk_common.skc_v6_daddr")?,
-        sock_v6_rcv_saddr: btf.offset("sock.__sk_common.skc_v6_rcv_saddr")?,
+        // A kernel without IPv6 has neither, nor a socket that would be asked for them.
+        sock_v6_daddr: btf.offset("sock.__sk_common.skc_v6_daddr").unwrap_or_default(),
+        sock_v6_rcv_saddr: btf.offset("sock.__sk_common.skc_v6_rcv_saddr").unwrap_or_default(),
         sock_net: btf.offset("sock.__sk_common.skc_net")?,
         net_inum: btf.offset("net.ns.inum")?,
         tcp_write_seq: btf.offset("tcp_sock.write_seq")?,
@@ -44,6 +47,5 @@ pub fn resolve(btf: &Btf<'_>) -> Result<Offsets, Error> {
         tcp_bytes_acked: btf.offset("tcp_sock.bytes_acked")?,
         tcp_rcv_nxt: btf.offset("tcp_sock.rcv_nxt")?,
         tcp_bytes_received: btf.offset("tcp_sock.bytes_received")?,
-        reserved: 0,
     })
 }

@@ -92,6 +92,11 @@ impl Traced {
         self.map.get(&tgid, 0).is_ok_and(|Plain(p)| p.flags & process_flag::MULTIPLEXED != 0)
     }
 
+    /// The processes that the kernel side traces: those that were added, and children of theirs.
+    pub fn pids(&self) -> Vec<u32> {
+        self.map.keys().filter_map(Result::ok).collect()
+    }
+
     /// How many processes are traced.
     pub fn len(&self) -> usize {
         self.map.keys().filter(Result::is_ok).count()

@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use sockspan_ebpf::{Data, Direction as Way, EventKind, Evidence, Family, Role, flag};
 
-use crate::http::{Chunk, Conversation, Direction, Limits, Nanos, Signal};
+use crate::http::{Chunk, Conversation, Direction, Limits, LossReason, Nanos, Signal};
 
 use position::Positions;
 pub use wire::Wire;
@@ -182,7 +182,7 @@ impl Connections {
         let key = (data.socket, data.generation);
         let role = role_of(data);
         if self.table.get(&key).is_some_and(|c| c.role != role) {
-            self.drop_connection(key, data.at, out);
+            self.drop_connection(key, LossReason::Ambiguous, out);
         }
         if !self.table.contains_key(&key) {
             if kind != EventKind::Data {
@@ -221,7 +221,7 @@ impl Connections {
         };
         let keys: Vec<_> = self.table.iter().filter(|(_, c)| gone(c)).map(|(key, _)| *key).collect();
         for key in keys {
-            self.drop_connection(key, now, out);
+            self.drop_connection(key, LossReason::ResponseMissing, out);
         }
     }
 
@@ -232,16 +232,20 @@ impl Connections {
         // One pass makes room for many: the least recently used sixteenth goes.
         let mut used: Vec<(Nanos, (u64, u64))> = self.table.iter().map(|(k, c)| (c.used, *k)).collect();
         used.sort_unstable();
-        for (at, key) in used.into_iter().take(self.most / 16 + 1) {
-            self.drop_connection(key, at, out);
+        for (_, key) in used.into_iter().take(self.most / 16 + 1) {
+            self.drop_connection(key, LossReason::TooManyPending, out);
         }
     }
 
-    fn drop_connection(&mut self, key: (u64, u64), at: Nanos, out: &mut Output) {
+    /// Forgets a connection. Where it was not closed, what is open on it is given up for this reason: nobody saw it
+    /// end.
+    fn drop_connection(&mut self, key: (u64, u64), reason: LossReason, out: &mut Output) {
         let Some(mut connection) = self.table.remove(&key) else { return };
         let mut signals = Vec::new();
-        let at = connection.closed.unwrap_or(at);
-        connection.conversation.close(at, &mut signals);
+        match connection.closed {
+            Some(at) => connection.conversation.close(at, &mut signals),
+            None => connection.conversation.abandon(reason, &mut signals),
+        }
         connection.report_all(&mut signals, out);
         if connection.told != [0; 2] {
             out.wishes.push(Wish::Forget { socket: key.0 });

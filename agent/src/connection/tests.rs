@@ -87,7 +87,7 @@ impl Play {
     fn waits(&mut self, time: Nanos) {
         self.now += time;
         self.out = Output::default();
-        self.connections.tick(self.now, 3_600_000_000_000, &mut self.out);
+        self.connections.tick(self.now, IDLE, &mut self.out);
     }
 
     /// What came of it, in short.
@@ -117,6 +117,9 @@ fn short(signal: &Signal) -> String {
         Signal::Lost { reason, .. } => format!("lost {}", reason.name()),
     }
 }
+
+/// A connection is forgotten after so long a silence.
+const IDLE: Nanos = 3_600_000_000_000;
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -269,9 +272,24 @@ fn the_least_recently_used_connection_makes_room() {
     play.says(&mut sockets[0], Way::Send, flag::STARTS_MESSAGE, OK);
     play.asks(&mut sockets[3], Way::Receive, 9, GET);
     let told: Vec<_> = play.out.findings.iter().map(|f| (f.connection, short(&f.signal))).collect();
-    assert_eq!(told[0], (2, "0:broken None".into()), "the second was used least recently");
+    assert_eq!(told[0], (2, "0:dropped too_many_pending".into()), "the second was used least recently");
     assert_eq!(told[1], (4, "0:began".into()));
     assert_eq!(play.connections.len(), 3);
+}
+
+#[test]
+fn silence_is_no_end() {
+    for started in [false, true] {
+        let (mut play, mut server) = (Play::new(), Socket::new(Role::Server));
+        play.asks(&mut server, Way::Receive, 1, GET);
+        if started {
+            let half = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf";
+            play.says(&mut server, Way::Send, flag::STARTS_MESSAGE, half);
+        }
+        play.told();
+        play.waits(2 * IDLE);
+        assert_eq!((play.told().as_str(), play.connections.len()), ("0:dropped response_missing", 0));
+    }
 }
 
 #[test]
@@ -424,7 +442,7 @@ fn a_socket_that_changes_its_role_is_begun_anew() {
     play.asks(&mut socket, Way::Receive, 1, GET);
     socket.data.role = Role::Client as u8;
     play.asks(&mut socket, Way::Send, 2, GET);
-    assert_eq!(play.told(), format!("0:broken None, {ASKED}"));
+    assert_eq!(play.told(), format!("0:dropped ambiguous, {ASKED}"));
     assert_eq!((play.out.findings[0].role, play.out.findings[1].role), (Role::Server, Role::Client));
     assert_eq!(play.connections.len(), 1);
 }
@@ -437,7 +455,7 @@ fn silence_and_turns_of_unknown_connections_hold_nothing() {
     assert!(play.connections.is_empty());
     play.asks(&mut socket, Way::Receive, 1, GET);
     play.says(&mut socket, Way::Send, BOTH & !flag::STARTS_EXCHANGE, OK);
-    play.waits(3_700_000_000_000);
+    play.waits(IDLE + LINGER);
     assert_eq!(play.told(), "");
     assert!(play.connections.is_empty());
 }

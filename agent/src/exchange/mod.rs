@@ -157,11 +157,15 @@ impl Exchanges {
             Signal::RequestBegan { n, at, .. } => self.began(&finding, n, at),
             Signal::RequestHead { n, head } => self.request_head(key(n), &head),
             Signal::RequestEnded { n, body, .. } => self.change(key(n), |e| e.request_body = Some(body)),
-            // Requests that were passed over whole: no exchange was begun that could be dropped.
+            // Requests that were passed over whole, and responses that nothing else is known of: no exchange was begun
+            // that could be dropped.
             Signal::Lost {
                 direction: Direction::Request,
                 reason: reason @ (LossReason::Ambiguous | LossReason::TooManyPending),
-            } => self.losses.push(Loss { kind: kind_of(finding.role), reason }),
+            }
+            | Signal::Lost { direction: Direction::Response, reason: reason @ LossReason::RequestMissing } => {
+                self.losses.push(Loss { kind: kind_of(finding.role), reason });
+            }
             Signal::ResponseBegan { .. } | Signal::Informational { .. } | Signal::Lost { .. } => {}
             Signal::ResponseHead { n, head } => self.change(key(n), |e| e.status = Some(head.status)),
             Signal::ResponseEnded { n, at, body, complete } => self.ended(key(n), at, body, complete),
@@ -321,14 +325,14 @@ impl Exchanges {
         self.ties.tick(now);
     }
 
-    /// All exchanges that are over, settled or not: for the end of the stream. Returns how many are still open and
-    /// never become spans, so that what is below them belongs to what is above.
-    pub fn finish(&mut self, out: &mut Vec<Settled>) -> usize {
-        let mut dropped = 0;
+    /// All exchanges that are over, settled or not: for the end of the stream. Returns the kinds of those that are still
+    /// open and never become spans, so that what is below them belongs to what is above.
+    pub fn finish(&mut self, out: &mut Vec<Settled>) -> Vec<SpanKind> {
+        let mut dropped = Vec::new();
         for (_, mut exchange) in self.open.drain() {
             match exchange.break_off() {
                 true => self.waiting.push(self.now, exchange),
-                false => dropped += 1,
+                false => dropped.push(exchange.identity.kind),
             }
         }
         while let Some(exchange) = self.waiting.pop() {

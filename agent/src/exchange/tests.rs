@@ -616,8 +616,18 @@ fn what_is_never_answered_is_given_up() {
     web.asks(5 * MS, &server(FRONTEND, 2));
     web.exchanges.expire(3 * MS);
     assert_eq!(web.exchanges.losses, [Loss { kind: SpanKind::Server, reason: LossReason::ResponseMissing }]);
-    assert_eq!(web.exchanges.finish(&mut web.told), 1);
+    assert_eq!(web.exchanges.finish(&mut web.told).len(), 1);
     assert!(web.told.is_empty());
+}
+
+#[test]
+fn an_exchange_of_which_only_the_response_was_seen_is_counted_once() {
+    let mut web = Web::new();
+    for reason in [LossReason::RequestMissing, LossReason::RequestDropped, LossReason::Gap] {
+        let lost = Signal::Lost { direction: Direction::Response, reason };
+        web.finds(&client(FRONTEND, 1), lost, None);
+    }
+    assert_eq!(web.exchanges.losses, [Loss { kind: SpanKind::Client, reason: LossReason::RequestMissing }]);
 }
 
 #[test]
@@ -627,7 +637,7 @@ fn what_is_open_at_the_end_is_nobodys_parent() {
     web.asks(2 * MS, &client(FRONTEND, 2).thread(70).wire(5));
     web.asks(3 * MS, &server(PRODUCT, 3).wire(5));
     web.answers_all(4 * MS, [3, 1]);
-    assert_eq!(web.exchanges.finish(&mut web.told), 1);
+    assert_eq!(web.exchanges.finish(&mut web.told).len(), 1);
     assert_eq!((web.parent(3), web.trace(3)), (Some((1, LinkEvidence::Wire)), web.trace(1)));
 }
 
@@ -647,7 +657,7 @@ fn a_parent_that_was_told_of_becomes_a_span_though_its_end_is_missed() {
             web.settles(4 * PATIENCE);
             assert_eq!(web.exchanges.losses, [Loss { kind: SpanKind::Client, reason: LossReason::Gap }]);
         }
-        assert_eq!(web.exchanges.finish(&mut web.told), usize::from(at_the_end));
+        assert_eq!(web.exchanges.finish(&mut web.told).len(), usize::from(at_the_end));
         assert_eq!(web.told.len(), 3, "nobody was told of the fourth");
         assert_eq!(web.parent(2), Some((1, LinkEvidence::Thread)));
         for connection in [1, 2] {

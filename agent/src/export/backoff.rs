@@ -12,7 +12,8 @@ const MAX_ASKED: Duration = Duration::from_secs(300);
 /// How often a repeated warning is logged.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
-/// Exponential backoff: doubled each time up to a limit, of which jitter takes up to a half.
+/// Exponential backoff: doubled each time up to a limit, of which jitter takes up to a half. To what a server asks for,
+/// jitter adds up to a quarter.
 #[derive(Debug)]
 pub(super) struct Backoff {
     next: Duration,
@@ -26,14 +27,18 @@ impl Backoff {
         Self { next: retry.initial.min(retry.max), max: retry.max, random: RandomState::new(), step: 0 }
     }
 
-    /// The pause before the next attempt: what the server asked for, or the backoff.
+    /// The pause before the next attempt: the backoff, or what the server asked for where that is longer. Never shorter
+    /// than asked; a server that asks for no pause at all gets the backoff all the same.
     pub(super) fn pause(&mut self, asked: Option<Duration>) -> Duration {
         let whole = self.next;
         self.next = whole.saturating_mul(2).min(self.max);
         self.step += 1;
         // The hasher's random keys make this differ from agent to agent, which is all that jitter is for.
         let jitter = f64::from(self.random.hash_one(self.step) as u32) / f64::from(u32::MAX);
-        asked.map_or(whole.mul_f64(1.0 - jitter / 2.0), |asked| asked.min(MAX_ASKED))
+        let own = whole.mul_f64(1.0 - jitter / 2.0);
+        // Agents that were told the same are not to come back in the same moment.
+        let asked = asked.unwrap_or_default().min(MAX_ASKED).mul_f64(1.0 + jitter / 4.0);
+        own.max(asked)
     }
 }
 
@@ -76,8 +81,27 @@ mod tests {
     #[test]
     fn the_server_is_obeyed_within_reason() {
         let mut backoff = Backoff::new(&Retry::default());
-        assert_eq!(backoff.pause(Some(Duration::from_secs(7))), Duration::from_secs(7));
-        assert_eq!(backoff.pause(Some(Duration::from_secs(86_400))), MAX_ASKED);
+        for (asked, least) in [(7, Duration::from_secs(7)), (86_400, MAX_ASKED)] {
+            let pause = backoff.pause(Some(Duration::from_secs(asked)));
+            assert!(pause >= least && pause <= least * 5 / 4, "{pause:?} of {least:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_asks_for_no_pause_is_not_beset() {
+        let retry = Retry { initial: Duration::from_millis(100), max: Duration::from_millis(350) };
+        let mut backoff = Backoff::new(&retry);
+        for whole in [100, 200, 350, 350] {
+            let (pause, whole) = (backoff.pause(Some(Duration::ZERO)), Duration::from_millis(whole));
+            assert!(pause <= whole && pause >= whole / 2, "{pause:?} of {whole:?}");
+        }
+    }
+
+    #[test]
+    fn agents_that_are_told_the_same_do_not_come_back_together() {
+        let asked = Some(Duration::from_secs(60));
+        let pauses = || (0..20).map(|_| Backoff::new(&Retry::default()).pause(asked));
+        assert!(pauses().any(|pause| Some(pause) != pauses().next()));
     }
 
     #[tokio::test(start_paused = true)]

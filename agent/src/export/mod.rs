@@ -15,6 +15,7 @@ mod backoff;
 mod console;
 mod control;
 mod counts;
+mod delivery;
 mod encode;
 mod error;
 mod queue;
@@ -30,6 +31,7 @@ pub(crate) use self::transport::{channel, client, header_map, metadata};
 pub use self::{
     console::{ConsoleOptions, render},
     counts::Counts,
+    delivery::{Fates, Undelivered},
     encode::{SCHEMA_URL, SCOPE_NAME, request},
     error::Error,
     settings::{

@@ -24,6 +24,8 @@ pub(super) struct Shared {
     pub(super) full: Notify,
     closed: AtomicBool,
     batch_spans: usize,
+    /// Why spans did not leave, the last time that they did not.
+    failure: Mutex<Option<String>>,
 }
 
 impl Shared {
@@ -34,7 +36,18 @@ impl Shared {
             full: Notify::new(),
             closed: AtomicBool::new(false),
             batch_spans: settings.batch.max_export_batch_size,
+            failure: Mutex::default(),
         }
+    }
+
+    /// Remembers why spans did not leave.
+    pub(super) fn failed(&self, reason: String) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+    }
+
+    /// The last reason of [`Self::failed`].
+    pub(super) fn failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The queue is whole after any panic: each of its methods leaves it consistent.

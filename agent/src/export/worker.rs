@@ -117,17 +117,25 @@ impl<T: Transport> Worker<T> {
                     counts.requests_ok.fetch_add(1, Relaxed);
                     add(&counts.exported, spans - rejected);
                     add(&counts.dropped_rejected, rejected);
-                    return self.log.accepted(&self.target, rejected, &message);
+                    self.log.accepted(&self.target, rejected, &message);
+                    if rejected > 0 {
+                        self.shared.failed(message);
+                    }
+                    return;
                 }
                 Outcome::Refused { reason } => {
                     counts.requests_failed.fetch_add(1, Relaxed);
                     add(&counts.dropped_permanent, spans);
-                    return self.log.refused(&self.target, spans, &reason);
+                    self.log.refused(&self.target, spans, &reason);
+                    return self.shared.failed(reason);
                 }
                 Outcome::Retry { reason, after } => {
                     counts.requests_failed.fetch_add(1, Relaxed);
                     self.log.failed(&self.target, &reason);
-                    if !self.pause(backoff.pause(after), after.is_some()).await {
+                    self.shared.failed(reason);
+                    // To ask for no pause is not to ask.
+                    let asked = after.is_some_and(|after| !after.is_zero());
+                    if !self.pause(backoff.pause(after), asked).await {
                         self.control.give_up();
                         return add(&counts.dropped_shutdown, spans);
                     }

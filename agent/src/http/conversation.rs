@@ -29,6 +29,8 @@ pub struct Conversation {
     pub(super) pipelined: bool,
     /// Requests or responses may have passed unseen: the order proves nothing until all is answered.
     pub(super) doubt: bool,
+    /// Requests that were given up and whose responses may still come.
+    pub(super) given_up: u32,
 }
 
 impl Conversation {
@@ -44,6 +46,7 @@ impl Conversation {
             begun: 0,
             pipelined: false,
             doubt: false,
+            given_up: 0,
         }
     }
 
@@ -98,6 +101,12 @@ impl Conversation {
         self.end_responses(at, false, out);
     }
 
+    /// Nothing more will be looked at, though the socket may go on: the open exchanges are given up.
+    pub fn abandon(&mut self, reason: LossReason, out: &mut Vec<Signal>) {
+        self.current = None;
+        self.drop_pending(reason, out);
+    }
+
     /// The stream offset before which bytes of `direction` need not be captured: the cursor is in counted data
     /// up to there (`u64::MAX`: for good). `None`: capture what comes next.
     pub fn until(&self, direction: Direction) -> Option<u64> {
@@ -132,6 +141,7 @@ impl Conversation {
     pub(super) fn drop_pending(&mut self, reason: LossReason, out: &mut Vec<Signal>) {
         while let Some(exchange) = self.pending.pop() {
             self.forget_request(exchange.n);
+            self.given_up = self.given_up.saturating_add(1);
             out.push(Signal::Dropped { n: exchange.n, reason });
         }
     }

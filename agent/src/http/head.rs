@@ -124,6 +124,11 @@ pub fn looks_like_response(bytes: &[u8]) -> bool {
     response_verdict(bytes) == Verdict::Yes
 }
 
+/// Whether `bytes`, which look like a response, say that another follows it: 1xx other than 101.
+pub(super) fn looks_interim(bytes: &[u8]) -> bool {
+    bytes.trim_ascii_start().get(9..12).is_some_and(|status| status.starts_with(b"1") && status != b"101")
+}
+
 pub(super) fn request_verdict(bytes: &[u8]) -> Verdict {
     let start = bytes.iter().take_while(|b| is_line_end(**b)).count();
     let bytes = bytes.get(start..).unwrap_or_default();

@@ -6,7 +6,7 @@ use proptest::{collection::vec, prelude::*};
 
 use super::{
     Direction::{self, Request, Response},
-    Signal,
+    LossReason, Signal,
     head::{looks_like_request, looks_like_response},
     properties::{Exchange, exchange, message},
     talk::{Talk, lives, short},
@@ -82,6 +82,18 @@ fn mistaken(out: &[Signal]) -> Option<String> {
     None
 }
 
+/// The exchanges that are told of, each by its beginning or because it was passed over.
+fn counted(out: &[Signal]) -> usize {
+    use LossReason::{Ambiguous, RequestMissing, TooManyPending};
+    let counts = |signal: &&Signal| match signal {
+        Signal::RequestBegan { .. } => true,
+        Signal::Lost { direction: Request, reason } => matches!(reason, Ambiguous | TooManyPending),
+        Signal::Lost { direction: Response, reason } => *reason == RequestMissing,
+        _ => false,
+    };
+    out.iter().filter(counts).count()
+}
+
 fn told(out: &[Signal]) -> String {
     out.iter().map(short).collect::<Vec<_>>().join(", ")
 }
@@ -119,6 +131,7 @@ proptest! {
         talk.closes();
         prop_assert_eq!(lives(&talk.out), Ok(()));
         prop_assert_eq!(mistaken(&talk.out), None);
+        prop_assert!(counted(&talk.out) <= exchanges.len() + 3, "{}", told(&talk.out));
     }
 
     #[test]
@@ -144,5 +157,6 @@ proptest! {
         lossy.talk.closes();
         prop_assert_eq!(lives(&lossy.talk.out), Ok(()));
         prop_assert_eq!(mistaken(&lossy.talk.out), None);
+        prop_assert!(counted(&lossy.talk.out) <= exchanges.len() + 4, "{}", told(&lossy.talk.out));
     }
 }

@@ -4,6 +4,8 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
+
 use super::{Chunk, Limits};
 
 /// An exchange whose response is not over.
@@ -82,7 +84,9 @@ impl Held {
         if self.chunks.len() >= 4 || all + bytes(&chunk) > 2 * limits.head_bytes {
             return Err(chunk);
         }
-        self.chunks.push(chunk);
+        // Of its own memory: what it is a slice of may be much more.
+        let own = Bytes::copy_from_slice;
+        self.chunks.push(Chunk { head: own(&chunk.head), tail: own(&chunk.tail), ..chunk });
         Ok(())
     }
     /// Whether a request that began at `began` can be what it answers.

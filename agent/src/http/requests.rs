@@ -69,6 +69,7 @@ impl Conversation {
         }
         if self.pending.is_empty() {
             self.response.clean = !self.response.is_virgin();
+            self.given_up = 0;
         }
         let n = self.begun;
         (self.begun, self.current) = (n + 1, Some(n));
@@ -98,7 +99,10 @@ impl Conversation {
     fn pass_request(&mut self, out: &mut Vec<Signal>, reason: LossReason) {
         self.discard_held(out);
         self.request.unsync();
-        self.doubt |= reason != LossReason::NotHttp;
+        if reason != LossReason::NotHttp {
+            self.doubt = true;
+            self.given_up = self.given_up.saturating_add(1);
+        }
         out.push(Signal::Lost { direction: Direction::Request, reason });
     }
 
@@ -158,6 +162,7 @@ impl Conversation {
         if self.pending.get(n).is_some_and(|e| e.head_known) {
             self.end_request(n, self.request.body(false), self.request.last_at, out);
         } else if self.pending.remove(n).is_some() {
+            self.given_up = self.given_up.saturating_add(1);
             out.push(Signal::Dropped { n, reason });
             if self.pending.is_empty() && self.response.phase == Phase::Head {
                 self.response.unsync();

@@ -54,7 +54,11 @@ impl Conversation {
         }
         if self.pending.is_empty() {
             self.response.unsync();
-            let reason = if is_http { LossReason::RequestMissing } else { LossReason::NotHttp };
+            // The final response is yet to come.
+            if head::looks_interim(feed.seen()) {
+                return;
+            }
+            let reason = if is_http { self.unasked() } else { LossReason::NotHttp };
             out.push(Signal::Lost { direction: Direction::Response, reason });
             return;
         }
@@ -204,6 +208,18 @@ impl Conversation {
         }
     }
 
+    /// A response came to which no request is open. It tells of an exchange that nobody knew of, unless it may be the
+    /// answer to one that was given up.
+    fn unasked(&mut self) -> LossReason {
+        match self.given_up.checked_sub(1) {
+            Some(left) => {
+                self.given_up = left;
+                LossReason::RequestDropped
+            }
+            None => LossReason::RequestMissing,
+        }
+    }
+
     /// Reads what was held, now that the head of its request is known.
     pub(super) fn release_held(&mut self, out: &mut Vec<Signal>) {
         let known = self.pending.front().is_some_and(|e| e.head_known);
@@ -221,7 +237,8 @@ impl Conversation {
                 self.lose_response(LossReason::RequestIncomplete, out);
             } else {
                 self.response.unsync();
-                out.push(Signal::Lost { direction: Direction::Response, reason: LossReason::RequestMissing });
+                let reason = self.unasked();
+                out.push(Signal::Lost { direction: Direction::Response, reason });
             }
         }
     }

@@ -129,8 +129,10 @@ pub enum LossReason {
     TransferEncoding,
     /// The chunked framing is invalid.
     Chunked,
-    /// A response whose request was not seen.
+    /// A response whose request was not seen. Comes once for each such response.
     RequestMissing,
+    /// A response whose request had been given up.
+    RequestDropped,
     /// A response came before its request's head was complete.
     RequestIncomplete,
     /// The end of the response was not seen.
@@ -160,6 +162,7 @@ impl LossReason {
             Self::TransferEncoding => "transfer_encoding",
             Self::Chunked => "chunked",
             Self::RequestMissing => "request_missing",
+            Self::RequestDropped => "request_dropped",
             Self::RequestIncomplete => "request_incomplete",
             Self::ResponseMissing => "response_missing",
             Self::Ambiguous => "ambiguous",

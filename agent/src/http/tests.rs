@@ -273,7 +273,7 @@ fn heads_that_cannot_be_read_whole() {
     talk.partly(Request, "GET /gap HTTP/1.1\r\nHost: h\r\nCoo", 10, "\r\n\r\n").says(Response, OK);
     assert!(talk.told().starts_with("0:began, 0:GET /gap cut, lost Request gap, 0:answer"));
     talk.partly(Request, "GET /nothi", 10, " HTTP/1.1\r\n\r\n").says(Response, OK);
-    assert_eq!(talk.told(), "1:began, lost Request gap, 1:dropped gap, lost Response request_missing");
+    assert_eq!(talk.told(), "1:began, lost Request gap, 1:dropped gap, lost Response request_dropped");
     talk.says(Request, GET).partly(Response, "HTTP/1.1 500 Oops\r\nCoo", 100, "").says(Request, GET);
     assert!(talk.told().contains("2:500 cut, lost Response gap, 2:done ~?, 3:began"));
 }
@@ -298,6 +298,13 @@ fn a_response_without_a_request_is_passed_over() {
 }
 
 #[test]
+fn an_interim_response_is_not_another_one() {
+    let mut talk = Talk::adopted();
+    talk.says(Response, "HTTP/1.1 103 Early\r\n\r\n").says(Response, OK);
+    assert_eq!(talk.told(), "lost Response request_missing");
+}
+
+#[test]
 fn an_unseen_request_costs_only_itself() {
     let mut talk = Talk::new();
     talk.says(Request, GET).says(Response, OK).told();
@@ -313,7 +320,7 @@ fn an_unseen_response_never_pairs_wrongly() {
     let mut talk = Talk::new();
     talk.says(Request, GET).misses(Response, OK.len() as u64).says(Request, "GET /b HTTP/1.1\r\n\r\n").told();
     talk.says(Response, "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n");
-    assert_eq!(talk.told(), "lost Response gap, 0:dropped gap, 1:dropped gap, lost Response request_missing");
+    assert_eq!(talk.told(), "lost Response gap, 0:dropped gap, 1:dropped gap, lost Response request_dropped");
     talk.says(Request, GET).says(Response, OK);
     assert!(talk.told().ends_with("2:answer, 2:200, 2:done 2"));
 }
@@ -323,7 +330,7 @@ fn a_pipelining_client_is_not_guessed_at() {
     let mut talk = Talk::new();
     talk.says(Request, &[GET, GET].concat()).misses(Response, 40).says(Response, OK).told();
     talk.says(Request, GET).says(Response, OK).closes();
-    assert_eq!(talk.told(), "lost Request ambiguous, lost Response request_missing");
+    assert_eq!(talk.told(), "lost Request ambiguous, lost Response request_dropped");
 }
 
 #[test]

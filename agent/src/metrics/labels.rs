@@ -63,31 +63,69 @@ label! {
 }
 
 label! {
-    /// Why something that was seen did not become an exported span.
-    DropReason {
-        /// The kernel's ring buffer had no room for an event.
+    /// What became of an event that the pipeline did not get.
+    EventLoss {
+        /// The kernel's ring buffer had no room for it.
         RingBufferFull = "ring_buffer_full",
-        /// More connections at once than `max-connections`.
-        ConnectionLimit = "connection_limit",
-        /// More processes at once than `max-processes`.
-        ProcessLimit = "process_limit",
+        /// It is none that this version knows.
+        Damaged = "damaged",
+    }
+}
+
+label! {
+    /// What the kernel side had no room to follow.
+    Untracked {
+        /// Connections beyond `max-connections`.
+        Connections = "connections",
+        /// Processes beyond `max-processes`.
+        Processes = "processes",
+        /// Socket calls under way.
+        Calls = "calls",
+    }
+}
+
+label! {
+    /// What the pipeline holds.
+    Tracked {
+        /// Connections.
+        Connections = "connections",
+        /// Exchanges that are open, or over and not yet spans.
+        Exchanges = "exchanges",
+    }
+}
+
+label! {
+    /// Why an exchange did not become a span.
+    DropReason {
         /// Bytes of the stream were not seen, and the framing after them is not certain.
         StreamGap = "stream_gap",
+        /// Its response was seen, its request was not.
+        RequestMissing = "request_missing",
         /// What was taken for HTTP turned out not to be.
         NotHttp = "not_http",
         /// The exchange did not end within `max-duration`.
         Unfinished = "unfinished",
+        /// More at once than are held, on its connection or in all.
+        TooMany = "too_many",
         /// A path or user-agent rule leaves it out.
         Excluded = "excluded",
         /// The sampler said no.
         Sampled = "sampled",
+        /// The agent stopped before the exchange was over.
+        Shutdown = "shutdown",
+    }
+}
+
+label! {
+    /// Why a span was not delivered.
+    SpanLoss {
         /// The export queue was full.
         QueueFull = "queue_full",
         /// The receiver refused the span (a partial success).
         Rejected = "rejected",
         /// The export failed for good, or the retries ran out.
         ExportFailed = "export_failed",
-        /// The agent stopped before the span could be sent.
+        /// The agent stopped before it could be sent.
         Shutdown = "shutdown",
     }
 }
@@ -113,14 +151,12 @@ label! {
 }
 
 label! {
-    /// How an export request ended.
+    /// How an export request ended; each repetition is a request of its own.
     RequestResult {
         /// It was taken, in whole or in part.
         Success = "success",
         /// It failed; what can be repeated is.
         Failure = "failure",
-        /// It was the repetition of one that failed.
-        Retry = "retry",
     }
 }
 

@@ -13,7 +13,10 @@ pub mod table;
 mod tests;
 
 pub use self::{
-    labels::{DropReason, EventKind, Label, LinkEvidence, ProcessState, RequestResult, Side, SpanResult},
+    labels::{
+        DropReason, EventKind, EventLoss, Label, LinkEvidence, ProcessState, RequestResult, Side, SpanLoss,
+        SpanResult, Tracked, Untracked,
+    },
     table::Source,
 };
 
@@ -86,25 +89,71 @@ impl<L: Label> Family<L> {
     }
 }
 
+/// One [`Counter`] for each pair of two labels' values.
+#[derive(Debug)]
+pub struct Grid<A, B>(Box<[Family<B>]>, PhantomData<A>);
+
+impl<A: Label, B: Label> Default for Grid<A, B> {
+    fn default() -> Self {
+        Self(A::ALL.iter().map(|_| Family::default()).collect(), PhantomData)
+    }
+}
+
+impl<A: Label, B: Label> Grid<A, B> {
+    /// One more of `row` and `column`.
+    pub fn inc(&self, row: A, column: B) {
+        if let Some(family) = self.0.get(row.index()) {
+            family.inc(column);
+        }
+    }
+    /// Every row.
+    pub fn rows(&self) -> impl Iterator<Item = (A, &Family<B>)> + '_ {
+        A::ALL.iter().copied().zip(self.0.iter())
+    }
+    /// The count so far.
+    pub fn get(&self, row: A, column: B) -> u64 {
+        self.0.get(row.index()).map_or(0, |family| family.get(column))
+    }
+}
+
 /// Everything that is counted. Shared by reference; nothing in it locks or allocates after its creation.
 #[derive(Debug, Default)]
 pub struct Metrics {
     /// Events that arrived from the kernel.
     pub events: Family<EventKind>,
-    /// Exchanges that ended, whatever became of them.
+    /// Events that did not arrive, or were not understood.
+    pub events_lost: Family<EventLoss>,
+    /// What the kernel side could not follow.
+    pub untracked: Family<Untracked>,
+    /// Exchanges that ended, whatever became of them: each is a span or a drop.
     pub exchanges: Family<Side>,
     /// Spans that were made.
     pub spans: Family<Side>,
-    /// What was seen and not exported.
-    pub dropped: Family<DropReason>,
+    /// Exchanges that did not become spans.
+    pub exchanges_dropped: Grid<Side, DropReason>,
+    /// Spans that were made and not delivered.
+    pub spans_dropped: Family<SpanLoss>,
     /// Spans by what their parent was known on.
     pub links: Family<LinkEvidence>,
     /// Socket calls whose bytes could not be proven to be the message's own; counted, not read.
     pub unreadable: Counter,
     /// Export requests by result.
     pub export_requests: Family<RequestResult>,
+    /// Those of them that repeated one that failed.
+    pub export_retries: Counter,
     /// Spans by what the export made of them.
     pub export_spans: Family<SpanResult>,
+}
+
+impl Metrics {
+    /// An exchange ended: in a span, or without one for a reason.
+    pub fn exchange(&self, side: Side, outcome: Result<(), DropReason>) {
+        self.exchanges.inc(side);
+        match outcome {
+            Ok(()) => self.spans.inc(side),
+            Err(reason) => self.exchanges_dropped.inc(side, reason),
+        }
+    }
 }
 
 /// What waits for export.
@@ -117,11 +166,11 @@ pub struct Queue {
 }
 
 /// How full a BPF map is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MapFill {
-    /// The map's name.
-    pub name: &'static str,
-    /// Entries in use.
+    /// The map's name, in lower case.
+    pub name: String,
+    /// Entries in use, when they were last counted.
     pub entries: u64,
     /// Entries it can hold.
     pub capacity: u64,
@@ -131,8 +180,10 @@ pub struct MapFill {
 pub trait Gauges: Send + Sync + 'static {
     /// What waits for export.
     fn queue(&self) -> Queue;
-    /// The BPF maps and how full they are.
+    /// The BPF maps that have room for so many entries, and how full they are.
     fn maps(&self) -> Vec<MapFill>;
+    /// How much of `what` the pipeline holds.
+    fn tracked(&self, what: Tracked) -> u64;
     /// The number of processes in `state`.
     fn processes(&self, state: ProcessState) -> u64;
     /// Called before a reading, for counts that live in the kernel ([`Counter::raise_to`]).

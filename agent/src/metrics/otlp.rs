@@ -63,6 +63,22 @@ pub fn prepare(lookup: impl Fn(&str) -> Option<String>, host: &Host) -> Result<O
     Ok(Some(Prepared { exporter, interval, resource }))
 }
 
+/// The variables that `lookup` finds nothing of, each with what holds in its place; those without effect are left out.
+///
+/// # Errors
+/// Values that are not understood.
+pub fn defaults(lookup: impl Fn(&str) -> Option<String>) -> Result<Vec<(&'static str, String)>, Error> {
+    let is_set = |name: &str| lookup(name).is_some_and(|value| !value.trim().is_empty());
+    let Some(schedule) = Schedule::parse(&lookup)? else {
+        return Ok(if is_set(schedule::EXPORTER) { Vec::new() } else { vec![schedule::off()] });
+    };
+    let mut all = schedule.defaults(&is_set);
+    let otlp = Otlp::parse(Signal::Metrics, &lookup).map_err(export::Error::from)?;
+    all.extend(otlp.defaults(Signal::Metrics, &is_set));
+    all.extend(resource::default_name(&lookup)?);
+    Ok(all)
+}
+
 impl Prepared {
     /// Starts the export on a thread of its own. Must be called within a tokio runtime.
     pub fn start(self, source: &Source) -> Push {

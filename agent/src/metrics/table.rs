@@ -2,7 +2,7 @@
 //!
 //! In: [`Source`], the counters and the gauges. Out: samples, for whichever exporter asks.
 
-use super::{Counter, Family, Gauges, Label, Metrics, ProcessState, process};
+use super::{Counter, Family, Gauges, Grid, Label, Metrics, ProcessState, Tracked, process};
 use std::{fmt, sync::Arc};
 
 /// Where every number comes from.
@@ -115,21 +115,42 @@ pub const TABLE: &[Row] = &[
         },
     ),
     counter(
+        "sockspan_events_lost",
+        "sockspan.events.lost",
+        "{event}",
+        "Events that did not arrive from the kernel, or were not understood",
+        |s, out| family("reason", &s.metrics.events_lost, out),
+    ),
+    counter(
+        "sockspan_untracked",
+        "sockspan.untracked",
+        "{item}",
+        "Connections, processes and calls that were not followed, for want of room in the kernel",
+        |s, out| family("what", &s.metrics.untracked, out),
+    ),
+    counter(
         "sockspan_exchanges",
         "sockspan.exchanges",
         "{exchange}",
-        "HTTP exchanges that ended, whatever became of them",
+        "HTTP exchanges that ended: each became a span or was dropped",
         |s, out| family("kind", &s.metrics.exchanges, out),
     ),
     counter("sockspan_spans", "sockspan.spans", "{span}", "Spans that were made", |s, out| {
         family("kind", &s.metrics.spans, out);
     }),
     counter(
-        "sockspan_dropped",
-        "sockspan.dropped",
-        "{item}",
-        "What was seen and not exported, by the reason",
-        |s, out| family("reason", &s.metrics.dropped, out),
+        "sockspan_exchanges_dropped",
+        "sockspan.exchanges.dropped",
+        "{exchange}",
+        "HTTP exchanges that did not become spans, by the reason",
+        |s, out| grid(["kind", "reason"], &s.metrics.exchanges_dropped, out),
+    ),
+    counter(
+        "sockspan_spans_dropped",
+        "sockspan.spans.dropped",
+        "{span}",
+        "Spans that were made and not delivered, by the reason",
+        |s, out| family("reason", &s.metrics.spans_dropped, out),
     ),
     counter(
         "sockspan_links",
@@ -149,8 +170,15 @@ pub const TABLE: &[Row] = &[
         "sockspan_export_requests",
         "sockspan.export.requests",
         "{request}",
-        "Export requests by result",
+        "Export requests by result, repetitions included",
         |s, out| family("result", &s.metrics.export_requests, out),
+    ),
+    counter(
+        "sockspan_export_retries",
+        "sockspan.export.retries",
+        "{request}",
+        "Export requests that repeated one that had failed",
+        |s, out| single(&s.metrics.export_retries, out),
     ),
     counter(
         "sockspan_export_spans",
@@ -177,15 +205,22 @@ pub const TABLE: &[Row] = &[
         "sockspan_map_entries",
         "sockspan.map.entries",
         Unit::Things("{entry}"),
-        "Entries in use in a BPF map",
-        |s, out| s.gauges.maps().iter().for_each(|m| out(&[("map", m.name)], m.entries)),
+        "Entries in use in a BPF map, when they were last counted",
+        |s, out| s.gauges.maps().iter().for_each(|m| out(&[("map", &m.name)], m.entries)),
     ),
     gauge(
         "sockspan_map_capacity",
         "sockspan.map.capacity",
         Unit::Things("{entry}"),
         "Entries that a BPF map can hold",
-        |s, out| s.gauges.maps().iter().for_each(|m| out(&[("map", m.name)], m.capacity)),
+        |s, out| s.gauges.maps().iter().for_each(|m| out(&[("map", &m.name)], m.capacity)),
+    ),
+    gauge(
+        "sockspan_tracked",
+        "sockspan.tracked",
+        Unit::Things("{item}"),
+        "Connections and exchanges that the agent itself holds",
+        |s, out| Tracked::ALL.iter().for_each(|what| out(&[("what", what.text())], s.gauges.tracked(*what))),
     ),
     gauge(
         "sockspan_processes",
@@ -225,6 +260,12 @@ pub const TABLE: &[Row] = &[
 
 fn family<L: Label>(label: &'static str, family: &Family<L>, out: Out<'_>) {
     family.each().for_each(|(value, n)| out(&[(label, value.text())], n));
+}
+
+fn grid<A: Label, B: Label>([first, second]: [&'static str; 2], grid: &Grid<A, B>, out: Out<'_>) {
+    for (row, family) in grid.rows() {
+        family.each().for_each(|(column, n)| out(&[(first, row.text()), (second, column.text())], n));
+    }
 }
 
 fn single(counter: &Counter, out: Out<'_>) {

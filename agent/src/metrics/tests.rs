@@ -8,13 +8,16 @@ impl Gauges for Fixed {
         Queue { spans: 3, bytes: 4096 }
     }
     fn maps(&self) -> Vec<MapFill> {
-        vec![MapFill { name: "CONNECTIONS", entries: 5, capacity: 16384 }]
+        vec![MapFill { name: "connections".into(), entries: 5, capacity: 16384 }]
+    }
+    fn tracked(&self, what: Tracked) -> u64 {
+        if what == Tracked::Exchanges { 7 } else { 4 }
     }
     fn processes(&self, state: ProcessState) -> u64 {
         if state == ProcessState::Traced { 2 } else { 0 }
     }
     fn refresh(&self, metrics: &Metrics) {
-        metrics.dropped.raise_to(DropReason::RingBufferFull, 9);
+        metrics.events_lost.raise_to(EventLoss::RingBufferFull, 9);
     }
 }
 
@@ -25,16 +28,28 @@ pub(crate) fn source() -> Source {
 #[test]
 fn a_family_counts_each_label_apart() {
     let metrics = Metrics::default();
-    metrics.dropped.inc(DropReason::QueueFull);
-    metrics.dropped.add(DropReason::Sampled, 4);
-    metrics.dropped.raise_to(DropReason::Sampled, 2);
-    metrics.dropped.raise_to(DropReason::RingBufferFull, 7);
-    let counted: Vec<_> = metrics.dropped.each().filter(|(_, n)| *n > 0).collect();
-    assert_eq!(
-        counted,
-        [(DropReason::RingBufferFull, 7), (DropReason::Sampled, 4), (DropReason::QueueFull, 1)]
-    );
-    assert_eq!(metrics.dropped.sum(), 12);
+    metrics.spans_dropped.inc(SpanLoss::Shutdown);
+    metrics.spans_dropped.add(SpanLoss::Rejected, 4);
+    metrics.spans_dropped.raise_to(SpanLoss::Rejected, 2);
+    metrics.spans_dropped.raise_to(SpanLoss::QueueFull, 7);
+    let counted: Vec<_> = metrics.spans_dropped.each().filter(|(_, n)| *n > 0).collect();
+    assert_eq!(counted, [(SpanLoss::QueueFull, 7), (SpanLoss::Rejected, 4), (SpanLoss::Shutdown, 1)]);
+    assert_eq!(metrics.spans_dropped.sum(), 12);
+}
+
+#[test]
+fn every_exchange_is_a_span_or_a_drop_of_its_side() {
+    let metrics = Metrics::default();
+    metrics.exchange(Side::Server, Ok(()));
+    metrics.exchange(Side::Server, Err(DropReason::Sampled));
+    metrics.exchange(Side::Client, Err(DropReason::Sampled));
+    metrics.exchange(Side::Client, Err(DropReason::Excluded));
+    for (side, dropped) in metrics.exchanges_dropped.rows() {
+        assert_eq!(metrics.exchanges.get(side), metrics.spans.get(side) + dropped.sum());
+    }
+    assert_eq!(metrics.exchanges.sum(), 4);
+    assert_eq!(metrics.exchanges_dropped.get(Side::Client, DropReason::Excluded), 1);
+    assert_eq!(metrics.exchanges_dropped.get(Side::Server, DropReason::Excluded), 0);
 }
 
 #[test]
@@ -57,7 +72,11 @@ fn labels_are_unique_and_indexed_in_order() {
     }
     check::<EventKind>();
     check::<Side>();
+    check::<EventLoss>();
+    check::<Untracked>();
+    check::<Tracked>();
     check::<DropReason>();
+    check::<SpanLoss>();
     check::<LinkEvidence>();
     check::<RequestResult>();
     check::<SpanResult>();
@@ -85,6 +104,10 @@ fn prometheus_gets_every_metric_with_its_labels() {
     source.metrics.events.add(EventKind::Data, 12);
     source.metrics.exchanges.inc(Side::Server);
     source.metrics.spans.inc(Side::Client);
+    source.metrics.exchanges_dropped.inc(Side::Server, DropReason::StreamGap);
+    source.metrics.spans_dropped.inc(SpanLoss::QueueFull);
+    source.metrics.untracked.inc(Untracked::Processes);
+    source.metrics.export_retries.inc();
     source.metrics.links.inc(LinkEvidence::Wire);
     source.metrics.unreadable.inc();
     source.metrics.export_requests.inc(RequestResult::Success);
@@ -97,16 +120,23 @@ fn prometheus_gets_every_metric_with_its_labels() {
         "sockspan_events_total{kind=\"closed\"} 0",
         "sockspan_exchanges_total{kind=\"server\"} 1",
         "sockspan_spans_total{kind=\"client\"} 1",
-        "sockspan_dropped_total{reason=\"ring_buffer_full\"} 9",
+        "sockspan_events_lost_total{reason=\"ring_buffer_full\"} 9",
+        "sockspan_untracked_total{what=\"processes\"} 1",
+        "sockspan_exchanges_dropped_total{kind=\"server\",reason=\"stream_gap\"} 1",
+        "sockspan_exchanges_dropped_total{kind=\"client\",reason=\"stream_gap\"} 0",
+        "sockspan_spans_dropped_total{reason=\"queue_full\"} 1",
         "sockspan_links_total{evidence=\"wire\"} 1",
         "sockspan_unreadable_total 1",
         "sockspan_queue_spans 3",
         "# UNIT sockspan_queue_bytes bytes",
         "sockspan_queue_bytes 4096",
         "sockspan_export_requests_total{result=\"success\"} 1",
+        "sockspan_export_retries_total 1",
         "sockspan_export_spans_total{result=\"success\"} 2",
-        "sockspan_map_entries{map=\"CONNECTIONS\"} 5",
-        "sockspan_map_capacity{map=\"CONNECTIONS\"} 16384",
+        "sockspan_map_entries{map=\"connections\"} 5",
+        "sockspan_map_capacity{map=\"connections\"} 16384",
+        "sockspan_tracked{what=\"connections\"} 4",
+        "sockspan_tracked{what=\"exchanges\"} 7",
         "sockspan_processes{state=\"traced\"} 2",
         "# TYPE process_cpu_seconds counter",
         "# TYPE process_resident_memory_bytes gauge",

@@ -135,7 +135,7 @@ pub(super) fn uprobes(system: &System<'_>, wanted: bool) -> Check {
     }
     Check::degraded(
         name,
-        "the kernel has no uprobes: what Node.js does after timers and look-ups of names will not be linked to its request",
+        "the kernel has no uprobes, and then Node.js has no parents but by header and wire",
         "run a kernel built with CONFIG_UPROBE_EVENTS=y, or settle for less by --no-uprobes",
     )
 }

@@ -39,6 +39,14 @@ pub(super) fn embedded(path: &Path) -> Option<Embedded> {
     })?
 }
 
+/// Whether `name` is among the dynamic symbols of the file at `path`; `None` where that cannot be told.
+pub(super) fn exports(path: &Path, name: &[u8]) -> Option<bool> {
+    read(path, |file| {
+        let names = file.section_by_name(".dynstr").filter(|section| section.size() <= MAX_NAMES)?;
+        Some(names.data().ok()?.split(|&b| b == 0).any(|one| one == name))
+    })?
+}
+
 fn read<T>(path: &Path, ask: impl FnOnce(&object::File<'_, &ReadCache<File>>) -> T) -> Option<T> {
     let cache = ReadCache::new(File::open(path).ok()?);
     // A device or a pipe has no length, and no tables.
@@ -46,20 +54,12 @@ fn read<T>(path: &Path, ask: impl FnOnce(&object::File<'_, &ReadCache<File>>) ->
     object::File::parse(&cache).ok().map(|file| ask(&file))
 }
 
+/// Files for tests.
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn this_test_is_native() {
-        let exe = std::env::current_exe().unwrap();
-        assert_eq!((is_go(&exe), embedded(&exe)), (false, None));
-    }
-
-    /// A little-endian 64-bit ELF file of named sections, each with the content `\0Py_RunMain\0`.
-    fn with_sections(names: &[&str]) -> Vec<u8> {
+pub(super) mod fixture {
+    /// A little-endian 64-bit ELF file of named sections, all with the same content.
+    pub(in crate::process) fn with_sections(names: &[&str], content: &[u8]) -> Vec<u8> {
         const HEADER: usize = 64;
-        const CONTENT: &[u8] = b"\0Py_RunMain\0";
         let mut strings = vec![0];
         let mut section = |name: &str, kind: u32, offset: usize, size: usize| {
             let at = u32::try_from(strings.len()).unwrap();
@@ -73,8 +73,8 @@ mod tests {
         let count = names.len() + 2;
         let content_at = HEADER + count * HEADER;
         let mut table = vec![0; HEADER];
-        table.extend(names.iter().flat_map(|name| section(name, 1, content_at, CONTENT.len())));
-        let strings_at = content_at + CONTENT.len();
+        table.extend(names.iter().flat_map(|name| section(name, 1, content_at, content.len())));
+        let strings_at = content_at + content.len();
         let size = 1 + names.iter().map(|n| n.len() + 1).sum::<usize>() + ".shstrtab".len() + 1;
         table.extend(section(".shstrtab", 3, strings_at, size));
         let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
@@ -84,7 +84,27 @@ mod tests {
         file.extend(0u32.to_le_bytes());
         let halves = [HEADER, 0, 0, HEADER, count, count - 1].map(|n| u16::try_from(n).unwrap());
         file.extend(halves.into_iter().flat_map(u16::to_le_bytes));
-        [file, table, CONTENT.to_vec(), strings].concat()
+        [file, table, content.to_vec(), strings].concat()
+    }
+
+    /// A file whose table of dynamic names holds `name`.
+    pub(in crate::process) fn with_dynamic_names(name: &str) -> Vec<u8> {
+        with_sections(&[".text", ".dynstr"], format!("\0{name}\0").as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_sections(names: &[&str]) -> Vec<u8> {
+        fixture::with_sections(names, b"\0Py_RunMain\0")
+    }
+
+    #[test]
+    fn this_test_is_native() {
+        let exe = std::env::current_exe().unwrap();
+        assert_eq!((is_go(&exe), embedded(&exe)), (false, None));
     }
 
     fn ask(bytes: &[u8]) -> (bool, Option<Embedded>) {
@@ -103,7 +123,14 @@ mod tests {
 
     #[test]
     fn embedded_runtimes_by_their_symbols() {
-        assert_eq!(ask(&with_sections(&[".text", ".dynstr"])), (false, Some(Embedded::Python)));
+        let content = with_sections(&[".text", ".dynstr"]);
+        assert_eq!(ask(&content), (false, Some(Embedded::Python)));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), content).unwrap();
+        assert_eq!(exports(file.path(), b"Py_RunMain"), Some(true));
+        assert_eq!(exports(file.path(), b"PyInit__asyncio"), Some(false));
+        std::fs::write(file.path(), with_sections(&[".text"])).unwrap();
+        assert_eq!(exports(file.path(), b"Py_RunMain"), None);
     }
 
     #[test]

@@ -29,6 +29,7 @@
 mod arguments;
 mod cgroup;
 mod elf;
+mod event_loop;
 mod host;
 mod ports;
 mod procfs;
@@ -43,9 +44,10 @@ mod fixture;
 use std::path::PathBuf;
 
 pub use self::{
+    event_loop::{event_loop, has_no_event_loop_modules},
     host::Host,
     ports::Listeners,
-    procfs::{Error, Procfs},
+    procfs::{Error, Glance, Procfs},
     resource::{AttributesError, parse_attributes, resource},
     runtime::Runtime,
     service::service_name,

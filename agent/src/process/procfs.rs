@@ -34,6 +34,17 @@ pub enum Error {
     Malformed(u32),
 }
 
+/// The little of a process that says whether more needs to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Glance {
+    /// Which process it is.
+    pub identity: Identity,
+    /// The parent's process id.
+    pub parent: u32,
+    /// The executable, as the process sees its file system.
+    pub executable: Option<PathBuf>,
+}
+
 /// A mounted `/proc`.
 #[derive(Clone, Debug)]
 pub struct Procfs {
@@ -81,6 +92,15 @@ impl Procfs {
     /// See [`Error`].
     pub fn identity(&self, pid: u32) -> Result<Identity, Error> {
         Ok(self.stat(pid)?.identity)
+    }
+
+    /// The first look at the process that has `pid` now.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn glance(&self, pid: u32) -> Result<Glance, Error> {
+        let Stat { identity, parent, .. } = self.stat(pid)?;
+        Ok(Glance { identity, parent, executable: self.link(pid, "exe").map(without_deleted) })
     }
 
     /// What is known of the process that has `pid` now. Without the right to read some of it, the rest.

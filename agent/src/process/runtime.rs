@@ -29,9 +29,11 @@ pub enum Runtime {
     },
     /// Python.
     Python {
-        /// The asyncio accelerator is mapped. A Python that has it built in does not show it.
+        /// The asyncio accelerator is mapped: asyncio was imported. A Python that has it built in does not show it.
         asyncio: bool,
         /// The greenlet module is mapped: gevent, eventlet, or a library that uses greenlets within asyncio.
+        greenlet: bool,
+        /// A module of gevent is mapped.
         gevent: bool,
         /// uvloop is mapped.
         uvloop: bool,
@@ -53,7 +55,7 @@ pub enum Runtime {
 impl Runtime {
     /// The runtime of `process`, seen now. What cannot be read counts as not there.
     pub fn detect(procfs: &Procfs, process: &Process) -> Self {
-        let mapped = File::open(procfs.path(process.pid(), "maps")).map(mapped).unwrap_or_default();
+        let mapped = libraries(procfs, process.pid());
         let name = process.executable_name().unwrap_or_default();
         let executable = procfs.path(process.pid(), "exe");
         by_libraries(&mapped)
@@ -91,6 +93,11 @@ impl Runtime {
     }
 }
 
+/// Paths of the libraries and modules that process `pid` has mapped; none if that cannot be read.
+pub(super) fn libraries(procfs: &Procfs, pid: u32) -> Vec<PathBuf> {
+    File::open(procfs.path(pid, "maps")).map(mapped).unwrap_or_default()
+}
+
 /// Paths of the mapped libraries and modules, each run of mappings once.
 fn mapped(maps: impl Read) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = Vec::new();
@@ -105,7 +112,7 @@ fn mapped(maps: impl Read) -> Vec<PathBuf> {
     paths
 }
 
-fn file_name(path: &Path) -> &str {
+pub(super) fn file_name(path: &Path) -> &str {
     path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
 
@@ -125,7 +132,8 @@ fn python(mapped: &[PathBuf]) -> Runtime {
     let module = |test: fn(&Path) -> bool| mapped.iter().any(|path| test(path));
     Runtime::Python {
         asyncio: module(|path| file_name(path).starts_with("_asyncio.")),
-        gevent: module(|path| file_name(path).starts_with("_greenlet.")),
+        greenlet: module(|path| file_name(path).starts_with("_greenlet.")),
+        gevent: module(|path| path.components().any(|part| part.as_os_str() == "gevent")),
         uvloop: module(|path| path.parent().is_some_and(|dir| dir.ends_with("uvloop"))),
     }
 }

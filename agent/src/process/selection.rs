@@ -77,6 +77,15 @@ impl Selection {
         !self.ports.is_empty()
     }
 
+    /// Whether any rule selects process `pid`, as far as its id, its executable and its `ports` tell: all that rules
+    /// are about.
+    pub fn may_select(&self, pid: u32, executable: Option<&Path>, ports: &[u16]) -> bool {
+        self.all
+            || self.pids.contains(&pid)
+            || self.executables.iter().any(|glob| executable.is_some_and(|path| matches(glob, path)))
+            || self.ports.iter().any(|port| ports.contains(port))
+    }
+
     /// The verdict on `process`, which listens on `ports`.
     pub fn decide(&self, process: &Process, parent_selected: bool, ports: &[u16]) -> Verdict {
         if let Some(reason) = self.never(process) {
@@ -191,11 +200,9 @@ mod tests {
             ("**/python3.{11,12}", true),
             ("bin/*", false),
         ] {
-            assert_eq!(
-                selection(&[], &[glob], &[], false).decide(&python, false, &[]).is_selected(),
-                selected,
-                "{glob}"
-            );
+            let rules = selection(&[], &[glob], &[], false);
+            assert_eq!(rules.decide(&python, false, &[]).is_selected(), selected, "{glob}");
+            assert_eq!(rules.may_select(7, python.executable.as_deref(), &[]), selected, "{glob}");
         }
         assert!(Selection::new(AGENT, &[], &["a[".to_owned()], &[], false).is_err());
     }

@@ -22,7 +22,7 @@ pub fn seed() -> anyhow::Result<Seed> {
 }
 
 /// The pipeline's options.
-pub fn pipeline(settings: &Settings, seed: Seed) -> anyhow::Result<pipeline::Options> {
+pub fn pipeline(settings: &Settings, sampler: Sampler, seed: Seed) -> pipeline::Options {
     let mut conventions = Conventions::default().with_query(settings.query_string);
     if let Some(methods) = settings.otel("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS") {
         conventions = conventions.with_known_methods(&methods);
@@ -31,17 +31,17 @@ pub fn pipeline(settings: &Settings, seed: Seed) -> anyhow::Result<pipeline::Opt
         clock: pipeline::clock(),
         conventions,
         router: Router::new(settings.routes.clone(), settings.guess_routes),
-        sampler: Sampler::parse(|name| settings.otel(name))?,
+        sampler,
         evidence: settings.evidence,
     };
-    Ok(pipeline::Options {
+    pipeline::Options {
         seed,
         head_bytes: settings.head_limit as usize,
         connections: settings.max_connections as usize,
         max_duration: settings.max_duration,
         excluded: excluded(settings),
         assembler,
-    })
+    }
 }
 
 fn excluded(settings: &Settings) -> Excluded {

@@ -1,11 +1,8 @@
 //! The levels and the kernel's counts, read when somebody looks.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+use std::sync::{
+    Arc, PoisonError,
+    atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use serde_json::{Map, Value};
@@ -15,8 +12,10 @@ use crate::{
     capture::Counters,
     census::Entries,
     export::Counts,
-    metrics::{self, DropReason, MapFill, Metrics, ProcessState, Queue, RequestResult, SpanResult},
-    settings::Settings,
+    metrics::{
+        self, EventLoss, MapFill, Metrics, ProcessState, Queue, RequestResult, SpanLoss, SpanResult, Tracked,
+        Untracked,
+    },
 };
 
 /// Where the levels are.
@@ -26,24 +25,17 @@ pub struct Gauges {
     counts: Arc<Counts>,
     connections: AtomicU64,
     exchanges: AtomicU64,
-    max_connections: u64,
-    max_processes: u64,
-    /// Totals that were taken over already, by drop reason.
-    taken: Mutex<HashMap<DropReason, u64>>,
 }
 
 impl Gauges {
     /// The levels of an agent with these parts.
-    pub fn new(counters: Counters, entries: Entries, counts: Arc<Counts>, settings: &Settings) -> Arc<Self> {
+    pub fn new(counters: Counters, entries: Entries, counts: Arc<Counts>) -> Arc<Self> {
         Arc::new(Self {
             counters,
             entries,
             counts,
             connections: AtomicU64::new(0),
             exchanges: AtomicU64::new(0),
-            max_connections: u64::from(settings.max_connections),
-            max_processes: u64::from(settings.max_processes),
-            taken: Mutex::default(),
         })
     }
 
@@ -89,10 +81,14 @@ impl metrics::Gauges for Gauges {
     }
 
     fn maps(&self) -> Vec<MapFill> {
-        vec![
-            MapFill { name: "connections", entries: self.held().0, capacity: self.max_connections },
-            MapFill { name: "processes", entries: self.count(|traced| traced), capacity: self.max_processes },
-        ]
+        self.counters.fills()
+    }
+
+    fn tracked(&self, what: Tracked) -> u64 {
+        match what {
+            Tracked::Connections => self.held().0,
+            Tracked::Exchanges => self.held().1,
+        }
     }
 
     fn processes(&self, state: ProcessState) -> u64 {
@@ -107,27 +103,21 @@ impl metrics::Gauges for Gauges {
         let kernel = |counter| self.counters.get(counter);
         let export = |count: &AtomicU64| count.load(Relaxed);
         let c = &self.counts;
-        for (reason, total) in [
-            (DropReason::RingBufferFull, kernel(Counter::RingFull)),
-            (DropReason::ConnectionLimit, kernel(Counter::ConnectionsFull)),
-            (DropReason::ProcessLimit, kernel(Counter::ProcessesFull)),
-            (DropReason::QueueFull, export(&c.dropped_queue_full)),
-            (DropReason::Rejected, export(&c.dropped_rejected)),
-            (DropReason::ExportFailed, export(&c.dropped_permanent)),
-            (DropReason::Shutdown, export(&c.dropped_shutdown)),
-        ] {
-            // The pipeline counts some of the same reasons: what is new is added, not the total set.
-            let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-            let before = taken.insert(reason, total).unwrap_or(0);
-            metrics.dropped.add(reason, total.saturating_sub(before));
-        }
+        metrics.events_lost.raise_to(EventLoss::RingBufferFull, kernel(Counter::RingFull));
+        metrics.untracked.raise_to(Untracked::Connections, kernel(Counter::ConnectionsFull));
+        metrics.untracked.raise_to(Untracked::Processes, kernel(Counter::ProcessesFull));
+        metrics.untracked.raise_to(Untracked::Calls, kernel(Counter::CallsFull));
         metrics.unreadable.raise_to(kernel(Counter::Unreadable));
         metrics.export_requests.raise_to(RequestResult::Success, export(&c.requests_ok));
         metrics.export_requests.raise_to(RequestResult::Failure, export(&c.requests_failed));
-        metrics.export_requests.raise_to(RequestResult::Retry, export(&c.retries));
+        metrics.export_retries.raise_to(export(&c.retries));
         metrics.export_spans.raise_to(SpanResult::Success, export(&c.exported));
         metrics.export_spans.raise_to(SpanResult::Rejected, export(&c.dropped_rejected));
         metrics.export_spans.raise_to(SpanResult::Failure, export(&c.dropped_permanent));
+        metrics.spans_dropped.raise_to(SpanLoss::QueueFull, export(&c.dropped_queue_full));
+        metrics.spans_dropped.raise_to(SpanLoss::Rejected, export(&c.dropped_rejected));
+        metrics.spans_dropped.raise_to(SpanLoss::ExportFailed, export(&c.dropped_permanent));
+        metrics.spans_dropped.raise_to(SpanLoss::Shutdown, export(&c.dropped_shutdown));
     }
 }
 

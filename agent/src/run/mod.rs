@@ -6,6 +6,7 @@
 
 mod assemble;
 mod gauges;
+mod plan;
 mod replay;
 mod signals;
 mod status;
@@ -27,15 +28,17 @@ use crate::{
     admin::{Admin, Answers, Ready},
     capture::{self, Capture, Mode},
     census::{Census, Rules},
-    export::{self, Counts, Exporter},
-    metrics::{Metrics, Source, otlp},
+    export::{Counts, Exporter},
+    metrics::{Metrics, Source},
     preflight::{self, Way},
-    process::{Host, Procfs, parse_attributes, selection::Selection},
+    process::{Procfs, selection::Selection},
     record::{Input, Writer},
     settings::Settings,
 };
 
 pub use assemble::system;
+use plan::Plan;
+pub use plan::config;
 pub use replay::{replay, spans};
 use threads::{Sink, Work};
 
@@ -63,13 +66,10 @@ pub fn run(settings: &Settings, record: Option<&Path>) -> anyhow::Result<()> {
 
 async fn agent(settings: &Settings, record: Option<&Path>) -> anyhow::Result<()> {
     let signals = signals::Signals::listen()?;
-    let lookup = |name: &str| settings.otel(name);
-    let export_settings = export::Settings::parse(lookup)?;
+    let Plan { export, sampler, attributes, push, defaults } = Plan::make(settings)?;
     let seed = assemble::seed()?;
-    let pipeline_options = assemble::pipeline(settings, seed)?;
+    let pipeline_options = assemble::pipeline(settings, sampler, seed);
     let selection = selection(settings)?;
-    let procfs = Procfs::new("/proc").context("cannot read /proc")?;
-    let push = otlp::prepare(lookup, &Host::read(&procfs, Path::new("/")))?;
     let way = check(settings)?;
     let metrics = Arc::new(Metrics::default());
     let counts = Arc::new(Counts::default());
@@ -80,16 +80,16 @@ async fn agent(settings: &Settings, record: Option<&Path>) -> anyhow::Result<()>
     };
     let sink = match record {
         Some(path) => Sink::File(Writer::create(path, seed.0)?),
-        None => Sink::Export(Arc::new(exporter(settings, &export_settings, &counts)?)),
+        None => Sink::Export(Arc::new(Exporter::start(&export, counts.clone())?)),
     };
     let capture = start_capture(settings, way)?;
     let Capture { verdicts, ring, counters, feedback, traced } = capture;
-    let census = Census::new(rules(settings, selection)?, traced).context("cannot read /proc")?;
+    let census = Census::new(rules(settings, selection, attributes), traced).context("cannot read /proc")?;
 
     let ready = Ready::default();
-    let gauges = gauges::Gauges::new(counters, census.entries(), counts, settings);
+    let gauges = gauges::Gauges::new(counters, census.entries(), counts);
     let source = Source { metrics: metrics.clone(), gauges: gauges.clone() };
-    let status = status::source(settings, way, verdicts, census.entries(), gauges.clone());
+    let status = status::source(settings.to_json(&defaults), way, verdicts, census.entries(), gauges.clone());
     let push = push.map(|prepared| prepared.start(&source));
     if let Some(admin) = admin {
         tracing::info!("admin port at http://{}", admin.address());
@@ -134,16 +134,6 @@ async fn agent(settings: &Settings, record: Option<&Path>) -> anyhow::Result<()>
         bail!("a thread of the agent ended before its time; the log says why");
     }
     Ok(())
-}
-
-fn exporter(
-    settings: &Settings,
-    export: &export::Settings,
-    counts: &Arc<Counts>,
-) -> Result<Exporter, export::Error> {
-    let mut export = export.clone();
-    export.console = assemble::console(settings);
-    Exporter::start(&export, counts.clone())
 }
 
 /// Checks what the kernel and the privileges allow.
@@ -192,12 +182,10 @@ fn selection(settings: &Settings) -> anyhow::Result<Selection> {
     Ok(Selection::new(std::process::id(), &chosen.pids, &exes, &chosen.ports, chosen.all)?)
 }
 
-fn rules(settings: &Settings, selection: Selection) -> anyhow::Result<Rules> {
-    let list = settings.otel("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
-    let attributes = parse_attributes(&list).context("OTEL_RESOURCE_ATTRIBUTES")?;
+fn rules(settings: &Settings, selection: Selection, attributes: Vec<(String, String)>) -> Rules {
     let names = settings.service_names.clone();
     let named = move |path: &Path| names.iter().find(|r| r.exe.matches(path)).map(|r| r.name.clone());
-    Ok(Rules { selection, service_name: Box::new(named), attributes })
+    Rules { selection, service_name: Box::new(named), attributes }
 }
 
 /// What flows to the pipeline's thread.

@@ -2,24 +2,21 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
-
 use crate::{
     exchange::Seed,
     export::{self, Counts, Exporter},
     metrics::Metrics,
     pipeline::{Pipeline, Yield},
     record::{Input, Reader},
+    sampler::Sampler,
     settings::Settings,
     span::{Span, clock::Clock},
 };
 
 use super::assemble;
 
-/// The longest that the export of a replay may take.
+/// The longest that the export of a portion may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Spans that are handed to the exporter at a time.
-const PORTION: usize = 512;
 
 /// The spans of a recorded stream, as the agent would have made them, and what it counted.
 ///
@@ -27,7 +24,8 @@ const PORTION: usize = 512;
 /// The file cannot be read or is no stream of this version; a setting is wrong.
 pub fn spans(settings: &Settings, file: &Path) -> anyhow::Result<(Vec<Span>, Arc<Metrics>)> {
     let mut reader = Reader::open(file)?;
-    let mut options = assemble::pipeline(settings, Seed(reader.seed))?;
+    let sampler = Sampler::parse(|name| settings.otel(name))?;
+    let mut options = assemble::pipeline(settings, sampler, Seed(reader.seed));
     let metrics = Arc::new(Metrics::default());
     let first = reader.read()?;
     if let Some(Input::Clock { monotonic, wall }) = &first {
@@ -47,7 +45,7 @@ pub fn spans(settings: &Settings, file: &Path) -> anyhow::Result<(Vec<Span>, Arc
 /// Replays a stream into the exporter.
 ///
 /// # Errors
-/// As [`spans`]; the spans could not be delivered.
+/// As [`spans`]; a span was not delivered.
 pub fn replay(settings: &Settings, file: &Path) -> anyhow::Result<()> {
     let mut export_settings = export::Settings::parse(|name| settings.otel(name))?;
     export_settings.console = assemble::console(settings);
@@ -57,12 +55,7 @@ pub fn replay(settings: &Settings, file: &Path) -> anyhow::Result<()> {
     runtime.block_on(async {
         let exporter = Exporter::start(&export_settings, Arc::new(Counts::default()))?;
         let total = spans.len();
-        let mut spans = spans.into_iter().peekable();
-        while spans.peek().is_some() {
-            exporter.offer(spans.by_ref().take(PORTION).collect());
-            exporter.flush(PATIENCE).await.context("the spans could not be delivered")?;
-        }
-        exporter.shutdown(PATIENCE).await.context("the spans could not be delivered")?;
+        exporter.deliver(spans, &export_settings.batch, PATIENCE).await?;
         tracing::info!("{total} spans replayed");
         Ok(())
     })

@@ -10,20 +10,18 @@ use serde_json::{Value, json};
 use crate::{
     capture::{Mode, Verdict},
     census::{Entries, Entry},
-    settings::Settings,
 };
 
 use super::gauges::Gauges;
 
-/// The status of an agent with these parts.
+/// The status of an agent with these parts; `settings` as they are to be shown.
 pub fn source(
-    settings: &Settings,
+    settings: Value,
     mode: Mode,
     verdicts: Vec<Verdict>,
     entries: Entries,
     gauges: Arc<Gauges>,
 ) -> impl Fn() -> Value + Send + Sync + 'static {
-    let settings = settings.to_json();
     let started = Instant::now();
     move || {
         let mut processes: Vec<Entry> =

@@ -16,8 +16,9 @@ use sockspan_ebpf::{EventKind, Lifecycle};
 use crate::{
     admin::Ready,
     capture::{Feedback, Ring},
-    census::{Arrival, Census},
+    census::{Census, News},
     connection::Wish,
+    event,
     export::Exporter,
     metrics::Metrics,
     pipeline::{Options, Pipeline, Yield},
@@ -33,8 +34,8 @@ const BUSY: Duration = Duration::from_millis(5);
 const IDLE: Duration = Duration::from_millis(100);
 /// How often all processes are looked at, in case a turn was missed: it reads much of /proc.
 const RESCAN: Duration = Duration::from_secs(60);
-/// How often those are looked at whose runtime can still show itself.
-const REVIEW: Duration = Duration::from_secs(5);
+/// How often it is asked whether a process is due for another look.
+const REVIEW: Duration = Duration::from_millis(500);
 /// How soon the census notices that it is to stop.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -175,6 +176,14 @@ fn pass_on(out: &mut Yield, sink: &Sink, feedback: &mut Feedback, turns: &SyncSe
     }
 }
 
+/// News of the census, as the pipeline takes it. What threads proved is taken back as if the kernel side had said so.
+fn input(news: News) -> Input {
+    match news {
+        News::Arrival(arrival) => Input::Process { tgid: arrival.tgid, resource: arrival.resource },
+        News::Distrust(tgid) => Input::Batch(event::turn_of(EventKind::Multiplexed, tgid, clock::sample().0)),
+    }
+}
+
 /// Keeps the census. Its first scan makes the agent ready.
 pub fn census(
     mut census: Census,
@@ -186,11 +195,7 @@ pub fn census(
 ) -> io::Result<JoinHandle<bool>> {
     Builder::new().name("sockspan-census".into()).spawn(move || {
         let _farewell = farewell;
-        let send = |arrivals: Vec<Arrival>| {
-            arrivals
-                .into_iter()
-                .all(|a| inputs.send(Input::Process { tgid: a.tgid, resource: a.resource }).is_ok())
-        };
+        let send = |news: Vec<News>| news.into_iter().all(|one| inputs.send(input(one)).is_ok());
         if inputs.send(clock_input()).is_err() || !send(census.scan()) {
             return true;
         }
@@ -200,7 +205,7 @@ pub fn census(
         let mut reviewed = scanned;
         while !stop.load(Relaxed) {
             let alive = match turns.recv_timeout(PATIENCE) {
-                Ok((kind, turn)) => send(census.turn(kind, &turn).into_iter().collect()),
+                Ok((kind, turn)) => send(census.turn(kind, &turn)),
                 Err(RecvTimeoutError::Timeout) => true,
                 Err(RecvTimeoutError::Disconnected) => false,
             };
@@ -209,7 +214,9 @@ pub fn census(
             }
             if reviewed.elapsed() >= REVIEW {
                 reviewed = Instant::now();
-                census.review();
+                if !send(census.review()) {
+                    return !stop.load(Relaxed);
+                }
             }
             if scanned.elapsed() >= RESCAN {
                 scanned = Instant::now();

@@ -21,11 +21,11 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Print all settings in effect and where each comes from
+    /// Print all settings in effect and where each comes from, or refuse them as `run` would
     Config,
     /// Write the kernel's events to a file instead of making spans of them
     Record {
-        /// The file to write
+        /// The file to make, for its owner alone; or a pipe or device
         file: PathBuf,
     },
     /// Make spans of the events in a file that `record` wrote
@@ -82,7 +82,7 @@ pub(super) struct Flags {
     /// How to read sockets: auto, sock or syscalls
     #[arg(long, global = true, value_name = "WAY", help_heading = "Capture")]
     probes: Option<String>,
-    /// Do without uprobes in the runtimes; some links between requests are then unknown
+    /// Do without uprobes in Node.js; what it does for a request is then linked to it by header only
     #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
           require_equals = true, help_heading = "Capture")]
     no_uprobes: Option<String>,

@@ -128,9 +128,9 @@ pub struct Exclude {
 }
 
 impl Exclude {
-    /// The rule that leaves out a request for `target` (its path, with or without a query) by `user_agent`.
+    /// The rule that leaves out a request for `target` (of whatever form; its path counts) by `user_agent`.
     pub fn rule(&self, target: &[u8], user_agent: Option<&[u8]>) -> Option<&str> {
-        let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+        let path = crate::span::conventions::path(target);
         let by_path = self.paths.iter().find(|glob| glob.matches(path));
         let by_agent = || {
             let agent = user_agent?;

@@ -9,6 +9,9 @@ use super::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
+/// What is shown instead of a secret.
+const HIDDEN: &str = "[redacted]";
+
 /// The key of the map in the file.
 pub(super) const KEY: &str = "otel";
 
@@ -71,6 +74,7 @@ impl Otel {
         let set =
             environment.iter().filter(|(name, value)| name.starts_with("OTEL_") && !value.trim().is_empty());
         all.extend(set.map(|(name, value)| (name.clone(), (value.clone(), Source::Environment))));
+        refuse_redacted(&all, problems);
         Self(all)
     }
 
@@ -78,11 +82,44 @@ impl Otel {
         self.0.get(name).map(|(value, _)| value.clone())
     }
 
-    /// Those that the agent reads, without secrets.
-    pub(super) fn shown(&self) -> impl Iterator<Item = (&str, String, &Source)> {
+    /// Those that the agent reads, without secrets, and `defaults`, which are not set; sorted by name.
+    pub(super) fn shown<'a>(&'a self, defaults: &'a [(&'static str, String)]) -> Vec<Variable<'a>> {
         let known = self.0.iter().filter(|(name, _)| KNOWN.contains(&name.as_str()));
-        known.map(|(name, (value, source))| (name.as_str(), redact(name, value), source))
+        let set = known.map(|(name, (text, source))| {
+            let value = redact(name, text);
+            Variable { name, redacted: value != *text, value, source: source.clone() }
+        });
+        let unset = defaults.iter().map(|(name, value)| Variable {
+            name,
+            redacted: false,
+            value: value.clone(),
+            source: Source::Default,
+        });
+        let mut all: Vec<_> = set.chain(unset).collect();
+        all.sort_by_key(|variable| variable.name);
+        all
     }
+}
+
+/// A variable for people to read.
+pub(super) struct Variable<'a> {
+    pub name: &'a str,
+    /// Without secrets.
+    pub value: String,
+    /// It holds a secret.
+    pub redacted: bool,
+    pub source: Source,
+}
+
+/// What was shown instead of a secret is not taken for one.
+fn refuse_redacted(all: &BTreeMap<String, (String, Source)>, problems: &mut Vec<Problem>) {
+    let known =
+        all.iter().filter(|(name, (text, _))| KNOWN.contains(&name.as_str()) && text.contains(HIDDEN));
+    problems.extend(known.map(|(name, (_, source))| {
+        Problem(format!(
+            "{source}: {name}: {HIDDEN} stands for a secret that `sockspan config` does not print; write the secret itself"
+        ))
+    }));
 }
 
 fn from_file(file: &File, problems: &mut Vec<Problem>) -> BTreeMap<String, (String, Source)> {
@@ -120,7 +157,6 @@ fn from_file(file: &File, problems: &mut Vec<Problem>) -> BTreeMap<String, (Stri
 
 /// Hides the values of headers, and what endpoints hide before an `@` or after a `?`.
 fn redact(name: &str, value: &str) -> String {
-    const HIDDEN: &str = "[redacted]";
     if name.ends_with("_HEADERS") {
         let names = value.split(',').map(|member| match member.split_once('=') {
             Some((name, _)) => format!("{}={HIDDEN}", name.trim()),

@@ -1,6 +1,9 @@
 //! The settings in effect as YAML that can be read back, each with its source, and as JSON for `/status`.
 
-use super::{Settings, Shown, Source, otel};
+use super::{
+    Settings, Shown, Source,
+    otel::{self, Variable},
+};
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
 
@@ -8,9 +11,9 @@ use std::fmt::Write;
 const COLUMN: usize = 44;
 
 impl Settings {
-    /// All settings as YAML with their sources as comments. Headers and credentials are redacted; all else reads back
-    /// as the same settings.
-    pub fn to_yaml(&self) -> String {
+    /// All settings as YAML with their sources as comments. `defaults` are the `OTEL_*` variables that are not set, with
+    /// what holds in their place. What holds a secret is a comment itself; all else reads back as the same settings.
+    pub fn to_yaml(&self, defaults: &[(&'static str, String)]) -> String {
         let mut out = String::from("# Command line over environment over file over defaults.\n");
         for entry in &self.entries {
             match &entry.value {
@@ -26,18 +29,19 @@ impl Settings {
                 }
             }
         }
-        let mut variables = self.otel.shown().peekable();
-        if variables.peek().is_some() {
+        let variables = self.otel.shown(defaults);
+        if !variables.is_empty() {
             out.push_str(&format!("{}:\n", otel::KEY));
         }
-        for (name, value, source) in variables {
-            line(&mut out, &format!("  {name}: {}", scalar(&value)), source);
+        for Variable { name, value, redacted, source } in variables {
+            let comment = if redacted { "# " } else { "" };
+            line(&mut out, &format!("  {comment}{name}: {}", scalar(&value)), &source);
         }
         out
     }
 
-    /// All settings with value and source, secrets redacted.
-    pub fn to_json(&self) -> Value {
+    /// All settings with value and source, secrets redacted; `defaults` as for [`Settings::to_yaml`].
+    pub fn to_json(&self, defaults: &[(&'static str, String)]) -> Value {
         let entry = |value: Value, source: &Source| json!({"value": value, "source": source.to_string()});
         let settings = self.entries.iter().map(|e| {
             let value = match &e.value {
@@ -47,8 +51,8 @@ impl Settings {
             (e.name.to_owned(), entry(value, &e.source))
         });
         let mut all: Map<String, Value> = settings.collect();
-        let variables =
-            self.otel.shown().map(|(name, value, source)| (name.to_owned(), entry(json!(value), source)));
+        let variables = self.otel.shown(defaults).into_iter();
+        let variables = variables.map(|v| (v.name.to_owned(), entry(json!(v.value), &v.source)));
         all.insert(otel::KEY.to_owned(), Value::Object(variables.collect()));
         Value::Object(all)
     }

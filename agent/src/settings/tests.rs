@@ -231,7 +231,7 @@ fn a_ring_buffer_is_rounded_up_and_says_so() {
         s.warnings,
         ["ring-buffer (command line): 10000000 is rounded up to 16MiB, the kernel takes powers of two"]
     );
-    assert!(s.to_yaml().contains("ring-buffer: 16MiB "), "{}", s.to_yaml());
+    assert!(s.to_yaml(&[]).contains("ring-buffer: 16MiB "), "{}", s.to_yaml(&[]));
 }
 
 #[test]
@@ -266,6 +266,7 @@ fn probes_and_scrapes_are_left_out_by_default() {
     let exclude = settings("", &[], "").exclude;
     assert_eq!(exclude.rule(b"/healthz", None), Some("/healthz"));
     assert_eq!(exclude.rule(b"/metrics?x=1", None), Some("/metrics"));
+    assert_eq!(exclude.rule(b"http://shop:80/metrics?x=1", None), Some("/metrics"), "as a proxy is asked");
     assert_eq!(exclude.rule(b"/", Some(b"kube-probe/1.31")), Some("kube-probe/*"));
     assert_eq!(exclude.rule(b"/", Some(b"Prometheus/3.0.1")), Some("Prometheus/*"));
     assert_eq!(exclude.rule(b"/healthz/deep", Some(b"curl/8")), None);
@@ -313,6 +314,22 @@ fn otel_variables_of_the_environment_win_over_the_file() {
 }
 
 #[test]
+fn what_was_printed_instead_of_a_secret_is_not_taken_for_one() {
+    let yaml = "otel:\n  OTEL_EXPORTER_OTLP_HEADERS: authorization=[redacted]\n";
+    let stands = "stands for a secret that `sockspan config` does not print; write the secret itself";
+    assert_eq!(
+        invoke("config --config $FILE", &[], yaml).unwrap_err(),
+        format!("$FILE:2: OTEL_EXPORTER_OTLP_HEADERS: [redacted] {stands}")
+    );
+    let variables =
+        [("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://c/v1?[redacted]"), ("OTEL_X", "[redacted]")];
+    let error = invoke("config", &variables, "").unwrap_err();
+    assert_eq!(error, format!("environment: OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: [redacted] {stands}"));
+    let true_one = [("OTEL_EXPORTER_OTLP_HEADERS", "authorization=hunter2")];
+    assert!(invoke("config --config $FILE", &true_one, yaml).is_ok(), "the environment wins");
+}
+
+#[test]
 fn unknown_otel_variables_in_the_file_are_errors() {
     let yaml = "otel:\n  OTEL_EXPORTER_OTLP_ENDPONT: x\n  HOME: /\n";
     assert_eq!(
@@ -333,7 +350,7 @@ fn what_config_prints_reads_back_as_the_same_settings() {
                 service-name: ['/srv/{a,b}/*=shop', 'x=my shop']\nexe: [\"*/[ab]\"]\nmax-duration: 90s\notel:\n  OTEL_TRACES_SAMPLER_ARG: 0.10\n";
     let flags = "--config $FILE --pid 4 --admin-address [::1]:80 --console-width 100 --probes sock";
     let first = settings(flags, &[("OTEL_TRACES_EXPORTER", "console")], yaml);
-    let printed = first.to_yaml();
+    let printed = first.to_yaml(&[]);
     let second = settings("--config $FILE", &[], &printed);
     let values = |s: &Settings| s.entries().iter().map(|e| (e.name, e.value.clone())).collect::<Vec<_>>();
     assert_eq!(values(&first), values(&second), "{printed}");
@@ -349,7 +366,7 @@ fn config_tells_each_source_and_no_secret() {
         ("OTEL_OTHER", "x"),
     ];
     let s = settings("--config $FILE --probes sock", &variables, "evidence: true\n");
-    let printed = s.to_yaml();
+    let printed = s.to_yaml(&[]);
     let lines: Vec<_> =
         printed.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     for line in [
@@ -358,7 +375,7 @@ fn config_tells_each_source_and_no_secret() {
         "head-limit: 8KiB # default",
         "pid: [] # default",
         "otel:",
-        "OTEL_EXPORTER_OTLP_HEADERS: \"authorization=[redacted]\" # environment",
+        "# OTEL_EXPORTER_OTLP_HEADERS: \"authorization=[redacted]\" # environment",
     ] {
         assert!(lines.iter().any(|l| l == line), "no line {line:?} in\n{printed}");
     }
@@ -366,7 +383,7 @@ fn config_tells_each_source_and_no_secret() {
         lines.iter().any(|line| line.starts_with("evidence: true # /") && line.ends_with(".yaml:1")),
         "{printed}"
     );
-    let json = s.to_json().to_string();
+    let json = s.to_json(&[]).to_string();
     assert!(!printed.contains("hunter2") && !json.contains("hunter2") && !printed.contains("OTEL_OTHER"));
-    assert_eq!(s.to_json()["log"], serde_json::json!({"value": "debug", "source": "environment"}));
+    assert_eq!(s.to_json(&[])["log"], serde_json::json!({"value": "debug", "source": "environment"}));
 }

@@ -14,7 +14,7 @@ use crate::{
 use super::{
     Attribute, Resource, Span, SpanKind, Value,
     clock::Clock,
-    conventions::{Conventions, Facts},
+    conventions::{self, Conventions, Facts},
     route::Router,
 };
 
@@ -46,16 +46,6 @@ fn version(version: Version) -> &'static str {
     }
 }
 
-/// The path of a request target: of an absolute one too, without the query.
-fn path(target: &[u8]) -> String {
-    let text = String::from_utf8_lossy(target);
-    let rest = match text.split_once("://") {
-        Some((scheme, rest)) if !scheme.contains('/') => rest.find('/').map_or("/", |at| &rest[at..]),
-        _ => &text,
-    };
-    rest.split(['?', '#']).next().unwrap_or_default().to_owned()
-}
-
 impl Assembler {
     /// The span of an exchange.
     ///
@@ -70,7 +60,8 @@ impl Assembler {
             return Err(DropReason::Sampled);
         }
         let Some(request) = exchange.request.as_ref() else { return Err(DropReason::StreamGap) };
-        let route = self.router.route(&resource.service_name, &path(&request.target));
+        let path = String::from_utf8_lossy(conventions::path(&request.target));
+        let route = self.router.route(&resource.service_name, &path);
         let described = self.conventions.describe(&facts(exchange, route.as_deref())?);
         let mut attributes = described.attributes;
         for (key, holds) in [(TRUNCATED, request.truncated), (UNSEEN, exchange.unseen)] {
@@ -121,19 +112,4 @@ fn facts<'a>(exchange: &'a Exchange, route: Option<&'a str>) -> Result<Facts<'a>
         error: exchange.error,
         route,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::path;
-
-    #[test]
-    fn the_path_of_any_form_of_target() {
-        assert_eq!(path(b"/a/b?c=d"), "/a/b");
-        assert_eq!(path(b"http://host:80/a?b"), "/a");
-        assert_eq!(path(b"http://host"), "/");
-        assert_eq!(path(b"/r?u=http://x/y"), "/r");
-        assert_eq!(path(b"*"), "*");
-        assert_eq!(path(b"\xff\xfe"), "\u{fffd}\u{fffd}");
-    }
 }

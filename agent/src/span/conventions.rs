@@ -24,7 +24,7 @@ pub const MAX_ADDRESS: usize = 255;
 pub const MAX_METHOD: usize = 32;
 
 /// The methods of RFC 9110 and PATCH (RFC 5789).
-const KNOWN_METHODS: [&str; 9] =
+pub const KNOWN_METHODS: [&str; 9] =
     ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];
 
 /// What was seen of one exchange, from the side of `kind`.
@@ -207,6 +207,11 @@ fn push_socket(
         out.push(Attribute::str(address_key, socket.ip().to_canonical().to_string()));
         out.push(Attribute::int(port_key, socket.port().into()));
     }
+}
+
+/// The path of a request target, of whatever form: of an absolute URL too, without query and fragment.
+pub fn path(target: &[u8]) -> &[u8] {
+    url::Target::parse(target).path
 }
 
 /// The bytes as text of at most `max` bytes.

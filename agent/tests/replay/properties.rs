@@ -4,7 +4,11 @@
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use sockspan::{record::Input, span::Span};
+use sockspan::{
+    metrics::{DropReason, Side},
+    record::Input,
+    span::Span,
+};
 
 use super::{
     MODES, MS,
@@ -68,6 +72,33 @@ fn one_batch_or_one_for_each_event() {
             let again = spans_of(|to| stream::write(to, seed, &parts, |_| alone));
             assert_eq!(again, whole, "{}", path.display());
         }
+    }
+}
+
+#[test]
+fn every_exchange_of_a_whole_stream_is_a_span() {
+    for path in all() {
+        let (spans, metrics) = stream::counted(&path).unwrap();
+        assert_eq!(metrics.exchanges.sum(), spans.len() as u64, "{}: {metrics:?}", path.display());
+    }
+}
+
+#[test]
+fn what_is_open_at_the_end_is_counted() {
+    for mode in MODES {
+        let (parts, seed) = stream::read(&stream::path("checkout", mode));
+        let folder = tempfile::tempdir().unwrap();
+        let mut open = [0, 0];
+        for end in 0..parts.len() {
+            let to = folder.path().join(end.to_string());
+            stream::write(&to, seed, &parts[..end], |_| false);
+            let (_, metrics) = stream::counted(&to).unwrap();
+            let most =
+                |side, before: u64| before.max(metrics.exchanges_dropped.get(side, DropReason::Shutdown));
+            open = [most(Side::Server, open[0]), most(Side::Client, open[1])];
+        }
+        // The frontend's is open while it asks each of the others.
+        assert_eq!(open, [2, 1], "{mode}");
     }
 }
 

@@ -3,15 +3,17 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use bytes::Bytes;
 use sockspan::{
     event::Event,
+    metrics::{Metrics, Side},
     record::{Input, Reader, Writer},
     run,
     settings::Invocation,
-    span::Span,
+    span::{Span, SpanKind},
 };
 
 /// The folder of the recorded streams.
@@ -24,11 +26,28 @@ pub fn path(name: &str, mode: &str) -> PathBuf {
     folder().join(format!("{name}-{mode}.stream"))
 }
 
-/// Its spans, or why there are none. Nothing of the environment is asked.
-pub fn try_spans(path: &Path) -> anyhow::Result<Vec<Span>> {
+/// Its spans and what was counted, or why there are none. Nothing of the environment is asked.
+pub fn counted(path: &Path) -> anyhow::Result<(Vec<Span>, Arc<Metrics>)> {
     let args = ["sockspan", "replay", "x", "--evidence"].map(Into::into);
     let invocation = Invocation::parse(args, &BTreeMap::new())?;
-    Ok(run::spans(&invocation.settings, path)?.0)
+    let (spans, metrics) = run::spans(&invocation.settings, path)?;
+    adds_up(&spans, &metrics);
+    Ok((spans, metrics))
+}
+
+/// Whatever the stream: each exchange is a span or a drop, on its side.
+fn adds_up(spans: &[Span], metrics: &Metrics) {
+    for (side, dropped) in metrics.exchanges_dropped.rows() {
+        let kind = if side == Side::Server { SpanKind::Server } else { SpanKind::Client };
+        let made = spans.iter().filter(|span| span.kind == kind).count() as u64;
+        assert_eq!(metrics.spans.get(side), made);
+        assert_eq!(metrics.exchanges.get(side), made + dropped.sum(), "{metrics:?}");
+    }
+}
+
+/// Its spans, or why there are none.
+pub fn try_spans(path: &Path) -> anyhow::Result<Vec<Span>> {
+    Ok(counted(path)?.0)
 }
 
 /// Its spans, in an order that does not depend on when they were finished.

@@ -4,6 +4,7 @@
 // calls: two requests belong together exactly when their ids are equal.
 
 const http = require('node:http');
+const { Worker } = require('node:worker_threads');
 const { setImmediate: immediate, setTimeout: sleep } = require('node:timers/promises');
 const axios = require('axios');
 const express = require('express');
@@ -11,6 +12,8 @@ const express = require('express');
 const port = process.env.PORT || 8080;
 const productServiceUrl = process.env.PRODUCT_SERVICE_URL || 'http://localhost:8081';
 const orderServiceUrl = process.env.ORDER_SERVICE_URL || 'http://localhost:8082';
+
+const resetUrl = process.env.RESET_URL || 'http://localhost:8083';
 
 const TIMER_DELAY_MS = 5;
 const BACKGROUND_PERIOD_MS = 20;
@@ -58,6 +61,38 @@ app.get('/immediate/:rid', async (req, res) => {
   await immediate();
   await answerWithProducts(req, res);
 });
+
+// The call is made after another one failed: its connection was reset.
+app.get('/retry/:rid', async (req, res) => {
+  await client.get(`${resetUrl}/reset/${req.params.rid}`).catch(() => {});
+  await answerWithProducts(req, res);
+});
+
+// The call is made after another thread's message.
+app.get('/worker/:rid', async (req, res) => {
+  await askWorker();
+  await answerWithProducts(req, res);
+});
+
+const waiting = new Map();
+let asked = 0;
+let worker = null;
+
+function askWorker() {
+  if (!worker) {
+    const echo = "const { parentPort: p } = require('node:worker_threads'); p.on('message', (m) => p.postMessage(m))";
+    worker = new Worker(echo, { eval: true });
+    worker.on('message', (n) => {
+      waiting.get(n)();
+      waiting.delete(n);
+    });
+  }
+  asked += 1;
+  return new Promise((resolve) => {
+    waiting.set(asked, resolve);
+    worker.postMessage(asked);
+  });
+}
 
 // Turns a job on or off that calls product on its own, beside the requests: bg-1, bg-2, …
 let background = null;

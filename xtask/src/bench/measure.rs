@@ -66,7 +66,7 @@ pub struct Seen {
     pub expected: f64,
     /// Exchanges that it saw.
     pub exchanges: f64,
-    /// What it dropped, by its own count.
+    /// Of those, the ones it dropped, by its own count.
     pub dropped: f64,
 }
 
@@ -111,7 +111,7 @@ fn seen(agent: &mut Agent, ready: Duration, traced: bool) -> Result<Seen> {
     }
     agent.check()?;
     let expected = if traced { f64::from(2 * EXCHANGES * CALLS_ROUNDS) } else { 0.0 };
-    let dropped = agent.metric("sockspan_dropped_total")?;
+    let dropped = agent.metric("sockspan_exchanges_dropped_total")?;
     match (traced, exchanges > 0.0) {
         (true, false) => bail!("the agent was to trace the calls and saw none"),
         (false, true) => bail!("the agent was not to trace the calls and saw {exchanges} exchanges"),

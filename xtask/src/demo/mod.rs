@@ -155,7 +155,8 @@ impl Stage {
             complete: trace::complete(&traces, &answers),
             traces,
             spans: self.agent.metric("sockspan_spans_total")?,
-            dropped: self.agent.metric("sockspan_dropped_total")?,
+            dropped: self.agent.metric("sockspan_exchanges_dropped_total")?
+                + self.agent.metric("sockspan_spans_dropped_total")?,
             start: self.start,
             cost,
             answers,

@@ -20,7 +20,7 @@ pub struct Report {
     pub complete: u64,
     /// Spans that the agent made.
     pub spans: f64,
-    /// What the agent dropped, by its own count.
+    /// Exchanges and spans that the agent dropped, by its own count.
     pub dropped: f64,
     /// What the agent's start has cost.
     pub start: Cost,

@@ -122,9 +122,11 @@ impl Console {
             None => add(&counts.dropped_shutdown, trace.len()),
             Some(Err(error)) => {
                 add(&counts.dropped_permanent, trace.len());
+                let reason = format!("can't write to standard output: {error}");
                 if !std::mem::replace(&mut self.complained, true) {
-                    tracing::error!("export: can't write to standard output, traces are dropped: {error}");
+                    tracing::error!("export: {reason}; traces are dropped");
                 }
+                self.shared.failed(reason);
             }
         }
     }

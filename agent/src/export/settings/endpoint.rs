@@ -9,16 +9,24 @@ use std::fmt;
 pub struct Endpoint(Url);
 
 impl Endpoint {
-    /// The server that is meant where none is named.
+    /// The server that is meant where none is named, as the general variable would have it.
+    pub(super) fn server_of(protocol: Protocol) -> &'static str {
+        match protocol {
+            Protocol::Grpc => "http://localhost:4317",
+            Protocol::HttpProtobuf => "http://localhost:4318",
+        }
+    }
+
+    /// What is meant where no endpoint is named.
     ///
     /// # Panics
     /// Never: the texts are constants that the tests parse.
     pub(super) fn default_of(protocol: Protocol, signal: Signal) -> Self {
-        let (server, path) = match protocol {
-            Protocol::Grpc => ("http://localhost:4317", "/"),
-            Protocol::HttpProtobuf => ("http://localhost:4318", signal.path()),
+        let path = match protocol {
+            Protocol::Grpc => "/",
+            Protocol::HttpProtobuf => signal.path(),
         };
-        let mut url = Url::parse(server).expect("a constant URL");
+        let mut url = Url::parse(Self::server_of(protocol)).expect("a constant URL");
         url.set_path(path);
         Self(url)
     }

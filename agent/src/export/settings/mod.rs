@@ -119,25 +119,22 @@ impl Settings {
         reader.finish(Self { target, batch, ..Self::default() })
     }
 
-    /// The settings as names and printable values, without secrets.
-    pub fn describe(&self) -> Vec<(&'static str, String)> {
-        let mut all = vec![("exporter", self.target.to_string())];
+    /// The variables that are not set, each with what holds in its place; those without effect are left out.
+    pub fn defaults(&self, is_set: &dyn Fn(&str) -> bool) -> Vec<(&'static str, String)> {
+        let batch = &self.batch;
+        let mut all = vec![
+            ("OTEL_TRACES_EXPORTER", self.target.to_string()),
+            ("OTEL_BSP_SCHEDULE_DELAY", batch.schedule_delay.as_millis().to_string()),
+            ("OTEL_BSP_EXPORT_TIMEOUT", batch.export_timeout.as_millis().to_string()),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", batch.max_queue_size.to_string()),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", batch.max_export_batch_size.to_string()),
+        ];
+        all.retain(|(name, _)| !is_set(name));
         if let Target::Otlp(otlp) = &self.target {
-            all.extend(otlp.describe());
+            all.extend(otlp.defaults(Signal::Traces, is_set));
         }
-        all.extend([
-            ("schedule_delay", format!("{:?}", self.batch.schedule_delay)),
-            ("export_timeout", limit(self.batch.export_timeout)),
-            ("max_queue_size", self.batch.max_queue_size.to_string()),
-            ("max_queue_bytes", self.batch.max_queue_bytes.to_string()),
-            ("max_export_batch_size", self.batch.max_export_batch_size.to_string()),
-        ]);
         all
     }
-}
-
-fn limit(duration: Duration) -> String {
-    if duration == Duration::MAX { "none".into() } else { format!("{duration:?}") }
 }
 
 impl fmt::Display for Target {

@@ -1,6 +1,6 @@
 //! `OTEL_EXPORTER_OTLP_*`: one server that speaks OTLP, for either signal.
 
-use super::{Endpoint, Header, Problems, endpoint, header, limit, reader::Reader};
+use super::{Endpoint, Header, Problems, endpoint, header, reader::Reader};
 use std::{fmt, path::PathBuf, time::Duration};
 
 /// What is sent; each has variables of its own, which win over the general ones.
@@ -127,21 +127,28 @@ impl Otlp {
         }
     }
 
-    pub(super) fn describe(&self) -> Vec<(&'static str, String)> {
-        let file = |f: &FileSetting| f.path.display().to_string();
-        let headers: Vec<String> = self.headers.iter().map(|h| format!("{}={}", h.name, h.value)).collect();
-        let mut all = vec![
-            ("protocol", self.protocol.to_string()),
-            ("endpoint", self.endpoint.to_string()),
-            ("headers", headers.join(",")),
-            ("compression", self.compression.to_string()),
-            ("timeout", limit(self.timeout)),
+    /// The variables of which neither name is set, by the general one, each with what holds in its place.
+    pub(crate) fn defaults(
+        &self,
+        signal: Signal,
+        is_set: &dyn Fn(&str) -> bool,
+    ) -> Vec<(&'static str, String)> {
+        let endpoint = names!(signal, "ENDPOINT");
+        let endpoint = match signal {
+            Signal::Traces => (endpoint, endpoint[1], Endpoint::server_of(self.protocol).to_owned()),
+            // The general one holds for both signals, whose protocols may differ and with them the ports.
+            Signal::Metrics => (endpoint, endpoint[0], self.endpoint.to_string()),
+        };
+        let general = |names: [&'static str; 2], value: String| (names, names[1], value);
+        let all = [
+            general(names!(signal, "PROTOCOL"), self.protocol.to_string()),
+            endpoint,
+            general(names!(signal, "COMPRESSION"), self.compression.to_string()),
+            general(names!(signal, "INSECURE"), "false".to_owned()),
+            general(names!(signal, "TIMEOUT"), self.timeout.as_millis().to_string()),
         ];
-        all.extend(self.certificate.iter().map(|f| ("certificate", file(f))));
-        if let Some((certificate, key)) = &self.identity {
-            all.extend([("client_certificate", file(certificate)), ("client_key", file(key))]);
-        }
-        all
+        let unset = all.into_iter().filter(|(names, ..)| !names.iter().any(|name| is_set(name)));
+        unset.map(|(_, name, value)| (name, value)).collect()
     }
 }
 

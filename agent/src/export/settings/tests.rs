@@ -78,7 +78,7 @@ fn headers_are_percent_decoded_and_never_printed() {
     let values: Vec<_> = otlp.headers.iter().map(|h| (h.name.as_str(), h.value.expose())).collect();
     assert_eq!(values, [("authorization", "Basic hunter2=="), ("x-a", "b=c")]);
     let settings = parse(&variables).unwrap();
-    let printed = format!("{settings:?} {settings:#?} {:?}", settings.describe());
+    let printed = format!("{settings:?} {settings:#?}");
     assert!(!printed.contains("hunter2") && printed.contains("[redacted]"), "{printed}");
 }
 
@@ -96,7 +96,37 @@ fn batches_fit_the_queue() {
     assert_eq!(batch.schedule_delay, Duration::ZERO);
     let none = parse(&[("OTEL_BSP_EXPORT_TIMEOUT", "0")]).unwrap();
     assert_eq!(none.batch.export_timeout, Duration::MAX);
-    assert!(none.describe().contains(&("export_timeout", "none".to_owned())));
+}
+
+#[test]
+fn what_holds_where_nobody_said_anything_is_told_by_its_variable() {
+    let defaults = |variables: &[(&str, &str)]| {
+        let is_set = |name: &str| variables.iter().any(|(n, _)| *n == name);
+        let told = parse(variables).unwrap().defaults(&is_set);
+        told.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        defaults(&[]),
+        [
+            "OTEL_TRACES_EXPORTER=otlp",
+            "OTEL_BSP_SCHEDULE_DELAY=5000",
+            "OTEL_BSP_EXPORT_TIMEOUT=30000",
+            "OTEL_BSP_MAX_QUEUE_SIZE=2048",
+            "OTEL_BSP_MAX_EXPORT_BATCH_SIZE=512",
+            "OTEL_EXPORTER_OTLP_PROTOCOL=grpc",
+            "OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317",
+            "OTEL_EXPORTER_OTLP_COMPRESSION=none",
+            "OTEL_EXPORTER_OTLP_INSECURE=false",
+            "OTEL_EXPORTER_OTLP_TIMEOUT=10000",
+        ]
+    );
+    let some =
+        defaults(&[HTTP, ("OTEL_BSP_MAX_QUEUE_SIZE", "9"), ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "0")]);
+    for line in ["OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE=9"] {
+        assert!(some.iter().any(|told| told == line), "{some:?}");
+    }
+    assert!(!some.iter().any(|told| told.contains("TIMEOUT=1") || told.contains("PROTOCOL")), "{some:?}");
+    assert!(!defaults(&[("OTEL_TRACES_EXPORTER", "console")]).iter().any(|told| told.contains("OTLP")));
 }
 
 #[test]

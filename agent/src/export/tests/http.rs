@@ -73,6 +73,24 @@ async fn statuses_decide_as_the_protocol_says() {
     assert_eq!(requests, [2, 5, 2]);
 }
 
+/// 10 ms, doubled up to 50 ms, of which jitter takes a half at most: seven pauses are 142 ms at least.
+#[tokio::test]
+async fn retry_after_nothing_is_no_loop_without_pause() {
+    let busy = |after: &'static [(&str, &str)]| (StatusCode::SERVICE_UNAVAILABLE, after, Vec::new());
+    let zero = &[("retry-after", "0")][..];
+    let past = &[("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT")][..];
+    let server = servers::http([zero, past, zero, past, zero, past, zero].map(busy).into()).await;
+    let endpoint = format!("http://127.0.0.1:{}", server.port);
+    let (exporter, counts) = start(settings(&[PROTOCOL, ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())]));
+    let begun = Instant::now();
+    exporter.offer(traces(1, 600));
+    while spans(&counts)[0] < 512 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(140), "{:?}", begun.elapsed());
+    assert_eq!(counts.retries.load(Relaxed), 7);
+}
+
 #[tokio::test]
 async fn a_server_that_comes_late_gets_everything() {
     let port = servers::unused_port();

@@ -4,6 +4,7 @@ pub(super) mod sample;
 
 mod certificates;
 mod console;
+mod delivery;
 mod failures;
 mod grpc;
 mod http;

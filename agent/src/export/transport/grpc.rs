@@ -1,10 +1,13 @@
 //! OTLP over gRPC: one HTTP/2 channel that connects when it is needed and again when it broke.
 
-use super::{Outcome, Transport, accepted, chain, codec::Encoded, status, timed_out, tls};
-use crate::export::{
-    USER_AGENT,
-    error::Error,
-    settings::{Compression, Endpoint as Target, Header, Otlp},
+use super::{Outcome, Transport, accepted, codec::Encoded, status, timed_out, tls};
+use crate::{
+    chain::chain,
+    export::{
+        USER_AGENT,
+        error::Error,
+        settings::{Compression, Endpoint as Target, Header, Otlp},
+    },
 };
 use bytes::Bytes;
 use std::{

@@ -1,10 +1,13 @@
 //! OTLP over HTTP/1.1 with protocol buffers: one connection that is kept alive.
 
-use super::{Outcome, Transport, accepted, chain, status::RpcStatus, timed_out, tls};
-use crate::export::{
-    USER_AGENT,
-    error::Error,
-    settings::{Compression, Header, Otlp},
+use super::{Outcome, Transport, accepted, status::RpcStatus, timed_out, tls};
+use crate::{
+    chain::chain,
+    export::{
+        USER_AGENT,
+        error::Error,
+        settings::{Compression, Header, Otlp},
+    },
 };
 use bytes::Bytes;
 use flate2::{Compression as Level, write::GzEncoder};

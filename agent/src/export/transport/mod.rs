@@ -16,7 +16,7 @@ pub(crate) use self::{
 };
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
-use std::{error::Error as StdError, future::Future, time::Duration};
+use std::{future::Future, time::Duration};
 
 /// What came of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,18 +51,4 @@ fn accepted(response: ExportTraceServiceResponse) -> Outcome {
 
 fn timed_out(timeout: Duration) -> Outcome {
     Outcome::Retry { reason: format!("no answer within {timeout:.1?}"), after: None }
-}
-
-/// An error with its causes, each said once.
-fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }

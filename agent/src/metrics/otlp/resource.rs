@@ -38,6 +38,19 @@ pub(super) fn resource(
         .build())
 }
 
+/// The agent's name and its variable, where nobody named it.
+///
+/// # Errors
+/// `OTEL_RESOURCE_ATTRIBUTES` is malformed.
+pub(super) fn default_name(
+    lookup: &dyn Fn(&str) -> Option<String>,
+) -> Result<Option<(&'static str, String)>, AttributesError> {
+    let attributes = parse_attributes(&lookup("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default())?;
+    let named = attributes.iter().any(|(key, _)| key == "service.name")
+        || lookup("OTEL_SERVICE_NAME").is_some_and(|name| !name.trim().is_empty());
+    Ok((!named).then(|| ("OTEL_SERVICE_NAME", NAME.to_owned())))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

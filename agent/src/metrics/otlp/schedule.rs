@@ -3,7 +3,7 @@
 use opentelemetry_sdk::metrics::Temporality;
 use std::time::Duration;
 
-const EXPORTER: &str = "OTEL_METRICS_EXPORTER";
+pub(super) const EXPORTER: &str = "OTEL_METRICS_EXPORTER";
 const INTERVAL: &str = "OTEL_METRIC_EXPORT_INTERVAL";
 const TEMPORALITY: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
 
@@ -28,7 +28,23 @@ pub struct ScheduleError {
     pub accepted: &'static str,
 }
 
+/// What holds where `OTEL_METRICS_EXPORTER` says nothing.
+pub(super) fn off() -> (&'static str, String) {
+    (EXPORTER, "none".to_owned())
+}
+
 impl Schedule {
+    /// The variables that are not set, each with what holds in its place.
+    pub(super) fn defaults(&self, is_set: &dyn Fn(&str) -> bool) -> Vec<(&'static str, String)> {
+        let temporality = match self.temporality {
+            Temporality::Delta => "delta",
+            Temporality::LowMemory => "lowmemory",
+            _ => "cumulative",
+        };
+        let all = [(INTERVAL, self.interval.as_millis().to_string()), (TEMPORALITY, temporality.to_owned())];
+        all.into_iter().filter(|(name, _)| !is_set(name)).collect()
+    }
+
     /// `None` unless `OTEL_METRICS_EXPORTER` is `otlp`: the agent's metrics are its operator's, and are not sent
     /// anywhere unasked. An empty value counts as unset.
     ///

@@ -61,6 +61,31 @@ fn errors_name_the_variable_and_what_is_accepted() {
     assert!(parse(&[otlp, temporality]).unwrap_err().ends_with("cumulative, delta and lowmemory"));
 }
 
+#[test]
+fn what_holds_where_nobody_said_anything_is_told() {
+    let told = |variables: &[(&str, &str)]| {
+        let told = defaults(lookup(variables)).unwrap();
+        told.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&[]), ["OTEL_METRICS_EXPORTER=none"]);
+    assert!(told(&[("OTEL_METRICS_EXPORTER", "none")]).is_empty());
+    let otlp = ("OTEL_METRICS_EXPORTER", "otlp");
+    assert_eq!(
+        told(&[otlp, HTTP]),
+        [
+            "OTEL_METRIC_EXPORT_INTERVAL=60000",
+            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=cumulative",
+            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=http://localhost:4318/v1/metrics",
+            "OTEL_EXPORTER_OTLP_COMPRESSION=none",
+            "OTEL_EXPORTER_OTLP_INSECURE=false",
+            "OTEL_EXPORTER_OTLP_TIMEOUT=10000",
+            "OTEL_SERVICE_NAME=sockspan",
+        ]
+    );
+    let named = told(&[otlp, ("OTEL_RESOURCE_ATTRIBUTES", "service.name=mine")]);
+    assert!(!named.iter().any(|line| line.starts_with("OTEL_SERVICE_NAME")), "{named:?}");
+}
+
 /// A receiver of OTLP/gRPC that hands on what it gets.
 struct Receiver(mpsc::UnboundedSender<(Option<String>, Export)>);
 

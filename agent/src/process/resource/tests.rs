@@ -105,7 +105,7 @@ fn titles_and_other_pythons() {
     let mut process = process();
     process.arguments = vec!["nginx: worker process".into()];
     process.executable = Some("/usr/bin/pypy3".into());
-    let runtime = Runtime::Python { asyncio: false, gevent: false, uvloop: false };
+    let runtime = Runtime::Python { asyncio: false, greenlet: false, gevent: false, uvloop: false };
     let resource = resource(&process, None, &runtime, &host(), &[]);
     assert_eq!(value(&resource, "process.command"), None);
     assert_eq!(value(&resource, "process.runtime.name").unwrap(), "pypy");

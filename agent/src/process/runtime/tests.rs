@@ -15,8 +15,8 @@ fn detect(exe: &str, files: &[&str]) -> Runtime {
     Runtime::detect(&procfs, &procfs.process(9).unwrap())
 }
 
-fn python(asyncio: bool, gevent: bool, uvloop: bool) -> Runtime {
-    Runtime::Python { asyncio, gevent, uvloop }
+fn python(asyncio: bool, greenlet: bool, uvloop: bool) -> Runtime {
+    Runtime::Python { asyncio, greenlet, gevent: false, uvloop }
 }
 
 #[test]
@@ -43,6 +43,9 @@ fn event_loops_of_python() {
     let uvloop = format!("{site}/uvloop/loop.cpython-312-x86_64-linux-gnu.so");
     let greenlet = format!("{site}/greenlet/_greenlet.cpython-312-x86_64-linux-gnu.so");
     assert_eq!(detect("/x/python3.12", &[&uvloop, &greenlet]), python(false, true, true));
+    let hub = format!("{site}/gevent/_gevent_c_hub_local.cpython-312-x86_64-linux-gnu.so");
+    let gevent = Runtime::Python { asyncio: false, greenlet: true, gevent: true, uvloop: false };
+    assert_eq!(detect("/x/python3.12", &[&hub, &greenlet]), gevent);
 }
 
 #[test]

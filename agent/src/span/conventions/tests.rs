@@ -238,3 +238,17 @@ proptest! {
         prop_assert!(!described.name.contains('?'));
     }
 }
+
+#[test]
+fn the_path_of_any_form_of_target() {
+    for (target, expected) in [
+        ("/a/b?c=d", "/a/b"),
+        ("http://host:80/a?b", "/a"),
+        ("http://host", "/"),
+        ("/r?u=http://x/y", "/r"),
+        ("*", "*"),
+        ("host:443", ""),
+    ] {
+        assert_eq!(path(target.as_bytes()), expected.as_bytes(), "{target}");
+    }
+}

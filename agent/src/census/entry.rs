@@ -1,0 +1,115 @@
+//! What is known of each process, as `/status` tells it.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+use sockspan_ebpf::Policy;
+
+use crate::process::{Identity, Process};
+
+/// How soon and how seldom a process is looked at again.
+const SHORTEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// A process, as `/status` tells of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Entry {
+    /// Process id.
+    pub pid: u32,
+    /// Its executable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub executable: Option<PathBuf>,
+    /// Whether it is traced.
+    pub traced: bool,
+    /// Why, or why not.
+    pub reason: String,
+    /// Its spans' service.name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// Its runtime.
+    pub runtime: String,
+    /// How its outgoing requests are tied to those it serves.
+    pub causality: String,
+    /// Which process this is.
+    #[serde(skip)]
+    pub(super) identity: Identity,
+    /// What the kernel side goes by.
+    #[serde(skip)]
+    pub(super) policy: Policy,
+    /// Its threads were evidence, until it was seen to run an event loop.
+    #[serde(skip)]
+    pub(super) lapsed: bool,
+    /// When it is looked at again.
+    #[serde(skip)]
+    pub(super) review: Review,
+}
+
+impl Entry {
+    /// A process that is left alone, or of which nothing else is known yet.
+    pub(super) fn left(process: &Process, reason: &str) -> Self {
+        Self {
+            pid: process.pid(),
+            executable: process.executable.clone(),
+            traced: false,
+            reason: reason.to_owned(),
+            service: None,
+            runtime: String::new(),
+            causality: String::new(),
+            identity: process.identity,
+            policy: Policy::None,
+            lapsed: false,
+            review: Review::soon(Instant::now()),
+        }
+    }
+
+    /// Whether another look can find another policy for it. Hooks in an event loop stay.
+    pub(super) fn may_change(&self) -> bool {
+        self.traced && !self.lapsed && self.policy != Policy::Loop
+    }
+}
+
+/// When a process is looked at again: soon, and then less and less often.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Review {
+    due: Instant,
+    pause: Duration,
+}
+
+impl Review {
+    /// The first after the shortest pause.
+    pub(super) fn soon(now: Instant) -> Self {
+        Self { due: now + SHORTEST, pause: SHORTEST }
+    }
+
+    /// Whether it is time; if so, the next is due twice as much later.
+    pub(super) fn is_due(&mut self, now: Instant) -> bool {
+        let due = now >= self.due;
+        if due {
+            self.pause = (self.pause * 2).min(LONGEST);
+            self.due = now + self.pause;
+        }
+        due
+    }
+}
+
+/// What all readers of the census share.
+pub type Entries = Arc<Mutex<HashMap<u32, Entry>>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_grow_rare() {
+        let start = Instant::now();
+        let mut review = Review::soon(start);
+        let due: Vec<u64> =
+            (0..200).filter(|tenth| review.is_due(start + Duration::from_millis(tenth * 100))).collect();
+        assert_eq!(due, [10, 30, 70, 120, 170]);
+    }
+}

@@ -227,8 +227,9 @@ impl Census {
         if traced {
             news.push(News::Arrival(Arrival { tgid: pid, resource }));
         }
-        // Until now a child was what its parent is.
-        if matches!(moment, Moment::Fork) && policy == Policy::None {
+        // Until now a child was what its parent is, or was.
+        let parent = self.lock().get(&process.parent).map(|e| e.policy);
+        if moment == Moment::Fork && policy == Policy::None && parent.is_none_or(|p| p == Policy::Thread) {
             news.push(News::Distrust(pid));
         }
         news

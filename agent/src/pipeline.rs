@@ -285,3 +285,6 @@ pub fn clock() -> Clock {
     let (monotonic, wall) = crate::span::clock::sample();
     Clock::new(monotonic, wall)
 }
+
+#[cfg(test)]
+mod tests;

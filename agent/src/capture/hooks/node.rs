@@ -17,22 +17,20 @@ const fn wanted(program: &'static str, what: &'static str, matches: fn(&str) -> 
     Rule { program, needed: false, what, matches }
 }
 
-pub(super) const RULES: [Rule; 23] = [
+pub(super) const RULES: [Rule; 21] = [
     needed("uv_save_first", "uv_tcp_connect", |n| n == "uv_tcp_connect"),
     needed("uv_save_second", "uv_getaddrinfo", |n| n == "uv_getaddrinfo"),
     needed("uv_save_second", "uv_queue_work", |n| n == "uv_queue_work"),
     wanted("uv_save_first", "uv_pipe_connect", |n| n == "uv_pipe_connect" || n == "uv_pipe_connect2"),
     wanted("uv_save_first", "uv_write2", |n| n == "uv_write2"),
     wanted("uv_save_first", "uv_shutdown", |n| n == "uv_shutdown"),
-    wanted("uv_save_first", "uv_udp_send", |n| n == "uv_udp_send"),
-    wanted("uv_save_second", "uv_getnameinfo", |n| n == "uv_getnameinfo"),
     wanted("uv_save_second", "uv_fs_*", is_fs_request),
     needed("uv_resume", "MakeLibuvRequestCallback<uv_getaddrinfo_s>", |n| is_callback(n, "uv_getaddrinfo_s")),
     needed("uv_resume", "MakeLibuvRequestCallback<uv_connect_s>", |n| is_callback(n, "uv_connect_s")),
     // Where one of these is missing, its continuations are nobody's: the context before it has ended.
     wanted("uv_resume", "MakeLibuvRequestCallback<uv_fs_s>", |n| is_callback(n, "uv_fs_s")),
     wanted("uv_resume", "MakeLibuvRequestCallback<uv_write_s>", |n| {
-        ["uv_write_s", "uv_shutdown_s", "uv_udp_send_s", "uv_getnameinfo_s"].iter().any(|r| is_callback(n, r))
+        ["uv_write_s", "uv_shutdown_s"].iter().any(|r| is_callback(n, r))
     }),
     wanted("uv_resume", "ThreadPoolWork's callback", is_work_callback),
     needed("uv_end", "v8::Isolate::ClearKeptObjects", |n| n == "_ZN2v87Isolate16ClearKeptObjectsEv"),
@@ -98,10 +96,7 @@ mod tests {
             "_ZN4node24MakeLibuvRequestCallbackI16uv_getaddrinfo_sPFvPS1_iP8addrinfoEE7WrapperES2_iS4_",
             "uv_resume",
         ),
-        (
-            "_ZN4node24MakeLibuvRequestCallbackI16uv_getnameinfo_sPFvPS1_iPKcS4_EE7WrapperES2_iS4_S4_",
-            "uv_resume",
-        ),
+        ("_ZN4node24MakeLibuvRequestCallbackI16uv_getnameinfo_sPFvPS1_iPKcS4_EE7WrapperES2_iS4_S4_", ""),
         ("_ZN4node24MakeLibuvRequestCallbackI12uv_connect_sPFvPS1_iEE7WrapperES2_i", "uv_resume"),
         ("_ZN4node24MakeLibuvRequestCallbackI10uv_write_sPFvPS1_iEE7WrapperES2_i", "uv_resume"),
         ("_ZN4node24MakeLibuvRequestCallbackI13uv_shutdown_sPFvPS1_iEE7WrapperES2_i", "uv_resume"),

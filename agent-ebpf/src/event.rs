@@ -91,6 +91,9 @@ pub enum Family {
     Inet6 = 10,
 }
 
+/// Set in [`Data::state`] beside the TCP state: this end has left the connection, it sends and receives no more.
+pub const LEFT: u8 = 0x80;
+
 /// Bits of [`Data::flags`].
 pub mod flag {
     /// A message begins exactly at `position`: the bytes there begin like one.
@@ -125,7 +128,7 @@ pub struct Data {
     pub flags: u16,
     /// [`Family`].
     pub family: u8,
-    /// For [`EventKind::Closed`]: the new TCP state.
+    /// For [`EventKind::Closed`]: the new TCP state, and perhaps [`LEFT`].
     pub state: u8,
     /// Bytes at the end of the event that are the message's first.
     pub head: u16,

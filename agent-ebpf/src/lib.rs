@@ -10,7 +10,7 @@ mod event;
 mod process;
 
 pub use event::{
-    DATA_BYTES, Data, Direction, EVENT_BYTES, EventKind, Evidence, Family, Lifecycle, Role, flag,
+    DATA_BYTES, Data, Direction, EVENT_BYTES, EventKind, Evidence, Family, LEFT, Lifecycle, Role, flag,
 };
 pub use process::{Counter, Offsets, Policy, Process, Skip, process_flag};
 

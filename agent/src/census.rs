@@ -214,13 +214,12 @@ impl Census {
             entry.traced = false;
             entry.reason = format!("{reason}, but it cannot be traced: {}", chain(&error));
         }
-        tracing::info!(
-            pid,
-            service = entry.service,
-            reason = entry.reason,
-            causality = entry.causality,
-            "process"
-        );
+        let Entry { service, reason, causality, .. } = &entry;
+        // A shell starts hundreds.
+        match moment {
+            Moment::Found => tracing::info!(pid, service, reason, causality, "process"),
+            _ => tracing::debug!(pid, service, reason, causality, "process"),
+        }
         let traced = entry.traced;
         self.lock().insert(pid, entry);
         let mut news = Vec::new();

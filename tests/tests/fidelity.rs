@@ -4,12 +4,14 @@
 //! what it measured.
 
 use std::{
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
 
 use sockspan_tests::{
     agent::Launch,
+    child::Running,
     given::{Mode, modes},
     http,
     judge::{self, Request, Verdict, shape::shapes},
@@ -19,6 +21,7 @@ use sockspan_tests::{
     reset::Resets,
     services::{Behaviour, Shop},
     shop,
+    span::{Kind, Span},
     stage::{Stage, stop_all, together},
 };
 
@@ -188,6 +191,47 @@ fn without_uprobes_nothing_is_wrong() {
         let verdict = stage.judge(&requests);
         println!("{mode}, --no-uprobes: {verdict}");
         assert_eq!((verdict.wrong, verdict.missing, verdict.extra), (0, 0, 0), "{verdict}");
+    }
+    stop_all(stages);
+}
+
+/// A server that reads each request and closes, and its client, in one process.
+const LEAVING: &str = "
+import http.client, socket, sys, threading
+listener = socket.create_server(('127.0.0.1', 0))
+def serve():
+    while True:
+        connection = listener.accept()[0]
+        connection.recv(4096)
+        connection.close()
+threading.Thread(target=serve, daemon=True).start()
+for line in sys.stdin:
+    for n in range(20):
+        client = http.client.HTTPConnection('127.0.0.1', listener.getsockname()[1])
+        try:
+            client.request('GET', f'/left/{n}')
+            client.getresponse()
+        except (http.client.HTTPException, OSError):
+            client.close()
+    print('done', flush=True)
+";
+
+/// A request that nobody answers is told by both ends, as what it was.
+#[test]
+fn a_server_that_leaves_without_an_answer() {
+    let mut python = Running::spawn("python3", Command::new("python3").args(["-c", LEAVING]));
+    let stages = together(|mode| Launch::run(mode).pids(&[python.pid()]));
+    python.say("go");
+    for (mode, stage) in &stages {
+        let spans = stage.spans(40);
+        println!("{mode}: {} spans of 20 requests without an answer; {}", spans.len(), stage.drops());
+        assert_eq!(spans.len(), 40, "{mode}: {}", stage.drops());
+        for span in &spans {
+            assert_eq!((span.status(), span.error), (None, true), "{mode}: {}", span.line());
+            let above = spans.iter().find(|other| other.id == span.parent);
+            let right = above.map(Span::path) == Some(span.path());
+            assert!(span.kind == Kind::Client || right, "{mode}: {}", span.line());
+        }
     }
     stop_all(stages);
 }

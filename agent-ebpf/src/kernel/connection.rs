@@ -30,6 +30,7 @@ const DISORDER_LIMIT: u8 = 3;
 const TCP: u16 = 6;
 const SOCK_STREAM: u16 = 1;
 const RCV_SHUTDOWN: u8 = 1;
+const BOTH_SHUTDOWN: u8 = 3;
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -260,6 +261,23 @@ pub fn read_up_to(sock: u64, c: &Connection) -> u32 {
     }
     let copied: u32 = read::kernel(sock + offset!(tcp_copied_seq));
     copied.wrapping_sub(consumed_fin(sock, copied))
+}
+
+/// Where this direction's next byte will be, as far as is known: nothing may have passed yet.
+#[inline(always)]
+pub fn next(c: &Connection, direction: Direction) -> u32 {
+    let side = direction as usize;
+    if c.flags & (known::NEXT << side) != 0 || c.flags & flag::WIRE as u32 == 0 {
+        return c.next[side];
+    }
+    if side == Direction::Send as usize { c.local_base } else { c.peer_base }
+}
+
+/// Whether this end takes part no more: both directions are shut down.
+#[inline(always)]
+pub fn is_left(sock: u64) -> bool {
+    let shutdown: u8 = read::kernel(sock + offset!(sock_shutdown));
+    shutdown & BOTH_SHUTDOWN == BOTH_SHUTDOWN
 }
 
 /// Whether nothing more is to be received: the peer said so, or this end.

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use aya_log_ebpf::debug;
-use sockspan_ebpf::{EventKind, Policy, Process, Role};
+use sockspan_ebpf::{Direction, EventKind, LEFT, Policy, Process, Role};
 
 use crate::kernel::{
     connection::{self, Connection, known},
@@ -118,7 +118,8 @@ fn closing(sock: u64, c: *mut Connection, state: u8) {
     if c.flags & known::CLOSED != 0 || (generation != 0 && generation != c.generation) {
         return;
     }
-    if u64::from(state) == TCP_CLOSE {
+    let left = connection::is_left(sock);
+    if u64::from(state) == TCP_CLOSE || left {
         context::release(c);
         c.flags |= known::CLOSED;
     }
@@ -129,10 +130,10 @@ fn closing(sock: u64, c: *mut Connection, state: u8) {
     let piece = Piece {
         kind: EventKind::Closed as u8,
         evidence: 0,
-        state,
+        state: state | if left { LEFT } else { 0 },
         reserved: 0,
         flags: 0,
-        position: c.next[0],
+        position: connection::next(c, Direction::Send),
         missed: connection::read_up_to(sock, c),
         length: 0,
         skip: 0,

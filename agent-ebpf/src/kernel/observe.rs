@@ -200,7 +200,7 @@ fn end_of_stream(call: &mut Call, c: &mut Connection, process: *mut Process) {
     if call.direction != Direction::Receive as u32 || !http || c.exchange == 0 {
         return;
     }
-    let position = c.next[Direction::Receive as usize];
+    let position = connection::next(c, Direction::Receive);
     call.piece = Piece { kind: EventKind::EndOfStream as u8, position, ..NOTHING };
     emit::data(call, c);
 }

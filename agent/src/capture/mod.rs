@@ -66,6 +66,9 @@ pub enum Error {
     /// The binary was built without its programs.
     #[error("this binary was built without its eBPF programs; build it with `cargo xtask build`")]
     NoObject,
+    /// No thread could be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
     /// The object lacks a program.
     #[error(
         "the eBPF object has no program {0}; agent and programs are of different builds: build both with `cargo xtask build`"

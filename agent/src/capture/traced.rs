@@ -1,6 +1,11 @@
 //! The set of traced processes, as the kernel has it, and the hooks in each of them.
 
-use std::{collections::HashMap as Table, num::NonZeroU32};
+use std::{
+    collections::HashMap as Table,
+    num::NonZeroU32,
+    sync::mpsc::{self, Sender},
+    thread,
+};
 
 use aya::{
     Ebpf,
@@ -20,6 +25,8 @@ pub struct Traced {
     ebpf: Ebpf,
     map: HashMap<MapData, u32, Plain<Process>>,
     links: Table<u32, Vec<UProbeLink>>,
+    /// Takes what is to be detached: that takes the kernel a tenth of a second for each hook.
+    leaving: Sender<Vec<UProbeLink>>,
     uprobes: bool,
 }
 
@@ -27,7 +34,10 @@ impl Traced {
     pub(super) fn take(mut ebpf: Ebpf, uprobes: bool) -> Result<Self, Error> {
         let map = ebpf.take_map("PROCESSES").ok_or(Error::NoMap("PROCESSES"))?;
         let map = HashMap::try_from(map).map_err(|e| Error::Map("PROCESSES", Box::new(e)))?;
-        Ok(Self { ebpf, map, links: Table::new(), uprobes })
+        let (leaving, left) = mpsc::channel::<Vec<UProbeLink>>();
+        let detach = move || left.into_iter().for_each(drop);
+        thread::Builder::new().name("sockspan-detach".into()).spawn(detach).map_err(Error::Thread)?;
+        Ok(Self { ebpf, map, links: Table::new(), leaving, uprobes })
     }
 
     /// How many instructions the verifier followed for each program; what makes loading take time.
@@ -69,7 +79,10 @@ impl Traced {
 
     /// Detaches a process's hooks.
     pub fn unhook(&mut self, tgid: u32) {
-        self.links.remove(&tgid);
+        if let Some(links) = self.links.remove(&tgid) {
+            // If that thread is gone, they are detached here.
+            let _ = self.leaving.send(links);
+        }
     }
 
     /// Traces a process under a policy from now on.

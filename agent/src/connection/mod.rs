@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use sockspan_ebpf::{Data, Direction as Way, EventKind, Evidence, Family, Role, flag};
+use sockspan_ebpf::{Data, Direction as Way, EventKind, Evidence, Family, LEFT, Role, flag};
 
 use crate::http::{Chunk, Conversation, Direction, Limits, LossReason, Nanos, Signal};
 
@@ -205,8 +205,12 @@ impl Connections {
         match kind {
             EventKind::Data => connection.data(data, head, tail, &mut self.signals),
             EventKind::EndOfStream => connection.end(Way::Receive, data, &mut self.signals),
-            _ if data.state == TCP_CLOSE => connection.closed = Some(data.at),
+            _ if data.state & !LEFT == TCP_CLOSE => connection.closed = Some(data.at),
             _ => connection.end(Way::Send, data, &mut self.signals),
+        }
+        // Who has left does not wait for the other end: what is not over by now never will be, to it.
+        if kind == EventKind::Closed && data.state & LEFT != 0 && connection.closed.is_none() {
+            connection.closed = Some(data.at);
         }
         connection.report(data, &mut self.signals, out);
         if kind == EventKind::Data {

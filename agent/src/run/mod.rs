@@ -91,11 +91,11 @@ async fn agent(settings: &Settings, record: Option<&Path>) -> anyhow::Result<()>
     let source = Source { metrics: metrics.clone(), gauges: gauges.clone() };
     let status = status::source(settings.to_json(&defaults), way, verdicts, census.entries(), gauges.clone());
     let push = push.map(|prepared| prepared.start(&source));
-    if let Some(admin) = admin {
+    let serving = admin.map(|admin| {
         tracing::info!("admin port at http://{}", admin.address());
         let answers = Answers { ready: ready.clone(), status: Arc::new(status), metrics: source };
-        tokio::spawn(admin.serve(answers));
-    }
+        tokio::spawn(admin.serve(answers))
+    });
 
     let stop = Arc::new(AtomicBool::new(false));
     let (inputs, work) = mpsc::sync_channel(BATCHES);
@@ -112,7 +112,8 @@ async fn agent(settings: &Settings, record: Option<&Path>) -> anyhow::Result<()>
             farewell.clone(),
         )?,
     ];
-    threads.push(threads::census(census, inputs, turned, ready.clone(), stop.clone(), farewell)?);
+    let (kept, census_after) = mpsc::channel();
+    threads.push(threads::census(census, inputs, turned, ready.clone(), stop.clone(), farewell, kept)?);
     tokio::select! {
         () = signals.wait() => tracing::info!("stopping"),
         _ = ended.recv() => tracing::error!("stopping: a thread of the agent has ended"),
@@ -130,6 +131,13 @@ async fn agent(settings: &Settings, record: Option<&Path>) -> anyhow::Result<()>
     {
         tracing::warn!("the agent's own last metrics were not delivered: {error}");
     }
+    // What is finished has been sent by now: to detach many hooks takes seconds, and somebody may lose patience.
+    if let Some(serving) = serving {
+        serving.abort();
+        let _ = serving.await;
+    }
+    tracing::info!("detaching");
+    drop(census_after);
     if failed {
         bail!("a thread of the agent ended before its time; the log says why");
     }

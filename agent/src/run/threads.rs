@@ -5,7 +5,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
-        mpsc::{Receiver, RecvTimeoutError, SyncSender},
+        mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender},
     },
     thread::{Builder, JoinHandle},
     time::{Duration, Instant},
@@ -192,6 +192,7 @@ pub fn census(
     ready: Ready,
     stop: Arc<AtomicBool>,
     farewell: Farewell,
+    kept: Sender<Census>,
 ) -> io::Result<JoinHandle<bool>> {
     Builder::new().name("sockspan-census".into()).spawn(move || {
         let _farewell = farewell;
@@ -226,6 +227,7 @@ pub fn census(
             }
         }
         ready.set(false);
+        let _ = kept.send(census);
         false
     })
 }

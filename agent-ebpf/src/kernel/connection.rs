@@ -253,14 +253,15 @@ pub fn advance(sock: u64, c: &mut Connection, direction: u32, length: u32, after
     (position, missed)
 }
 
-/// The position up to which the process has read what the other end sent, whatever it read it by.
+/// The position up to which the process has read what the other end sent, whatever it read it by. `may_have_fin`: the
+/// other end may have ended its stream; closing a socket looks the same as that from here.
 #[inline(always)]
-pub fn read_up_to(sock: u64, c: &Connection) -> u32 {
+pub fn read_up_to(sock: u64, c: &Connection, may_have_fin: bool) -> u32 {
     if c.flags & flag::SEQUENCE as u32 == 0 {
         return c.next[Direction::Receive as usize];
     }
     let copied: u32 = read::kernel(sock + offset!(tcp_copied_seq));
-    copied.wrapping_sub(consumed_fin(sock, copied))
+    if may_have_fin { copied.wrapping_sub(consumed_fin(sock, copied)) } else { copied }
 }
 
 /// Where this direction's next byte will be, as far as is known: nothing may have passed yet.

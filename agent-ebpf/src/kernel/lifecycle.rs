@@ -134,7 +134,8 @@ fn closing(sock: u64, c: *mut Connection, state: u8) {
         reserved: 0,
         flags: 0,
         position: connection::next(c, Direction::Send),
-        missed: connection::read_up_to(sock, c),
+        // To this state leads a connection whose other end goes on.
+        missed: connection::read_up_to(sock, c, u64::from(state) != TCP_FIN_WAIT1),
         length: 0,
         skip: 0,
         head: 0,

@@ -277,15 +277,19 @@ pub fn next(c: &Connection, direction: Direction) -> u32 {
 /// Whether this end takes part no more: both directions are shut down.
 #[inline(always)]
 pub fn is_left(sock: u64) -> bool {
-    let shutdown: u8 = read::kernel(sock + offset!(sock_shutdown));
-    shutdown & BOTH_SHUTDOWN == BOTH_SHUTDOWN
+    shutdown(sock) & BOTH_SHUTDOWN == BOTH_SHUTDOWN
 }
 
 /// Whether nothing more is to be received: the peer said so, or this end.
 #[inline(always)]
 pub fn is_ended(sock: u64) -> bool {
-    let shutdown: u8 = read::kernel(sock + offset!(sock_shutdown));
-    shutdown & RCV_SHUTDOWN != 0
+    shutdown(sock) & RCV_SHUTDOWN != 0
+}
+
+/// The directions that are shut down, as bits.
+#[inline(always)]
+fn shutdown(sock: u64) -> u8 {
+    read::kernel(sock + offset!(sock_shutdown))
 }
 
 /// 1 if the read that ended at `copied` also took the peer's FIN, which has a sequence number of its own.

@@ -128,19 +128,9 @@ impl Error {
     }
 }
 
-/// An error and its causes in one line.
+/// An error and its causes in one line, as far as the verifier lets it be one.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    shorten(&text)
+    shorten(&crate::chain::chain(error))
 }
 
 /// The verifier explains every instruction; what it objects to stands at the end.

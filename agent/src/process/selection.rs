@@ -80,10 +80,7 @@ impl Selection {
     /// Whether any rule selects process `pid`, as far as its id, its executable and its `ports` tell: all that rules
     /// are about.
     pub fn may_select(&self, pid: u32, executable: Option<&Path>, ports: &[u16]) -> bool {
-        self.all
-            || self.pids.contains(&pid)
-            || self.executables.iter().any(|glob| executable.is_some_and(|path| matches(glob, path)))
-            || self.ports.iter().any(|port| ports.contains(port))
+        self.rule(pid, executable, ports).is_some()
     }
 
     /// The verdict on `process`, which listens on `ports`.
@@ -91,7 +88,7 @@ impl Selection {
         if let Some(reason) = self.never(process) {
             return Verdict::Left(reason);
         }
-        match self.rule(process, ports) {
+        match self.rule(process.pid(), process.executable.as_deref(), ports) {
             Some(reason) => Verdict::Selected(reason),
             None if parent_selected => {
                 Verdict::Selected(format!("started by process {}, which is traced", process.parent))
@@ -112,11 +109,10 @@ impl Selection {
         empty.then(|| "it is a kernel thread, or has ended".to_owned())
     }
 
-    fn rule(&self, process: &Process, ports: &[u16]) -> Option<String> {
-        if self.pids.contains(&process.pid()) {
-            return Some(format!("--pid {}", process.pid()));
+    fn rule(&self, pid: u32, executable: Option<&Path>, ports: &[u16]) -> Option<String> {
+        if self.pids.contains(&pid) {
+            return Some(format!("--pid {pid}"));
         }
-        let executable = process.executable.as_deref();
         let glob = self.executables.iter().find(|glob| executable.is_some_and(|path| matches(glob, path)));
         if let Some(glob) = glob {
             return Some(format!("--exe {} matches {}", glob.glob(), display(executable)));

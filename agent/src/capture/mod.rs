@@ -3,11 +3,13 @@
 //!
 //! Out: batches of raw events for `crate::event`, in the order the kernel wrote them.
 
+mod breakpoints;
 pub mod btf;
 mod counters;
 mod feedback;
 mod fill;
 pub mod hooks;
+mod multi;
 mod offsets;
 mod pod;
 mod programs;
@@ -39,6 +41,23 @@ impl std::fmt::Display for Mode {
     }
 }
 
+/// How breakpoints are set in the runtimes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Uprobes {
+    /// Not at all.
+    Off,
+    /// By perf events, one for each.
+    Perf,
+    /// By `uprobe_multi` links, one for each program and file.
+    Multi,
+}
+
+impl Uprobes {
+    /// From this kernel on such a link fires in all threads of its process. Before, some releases have it fire in the
+    /// first thread only, and a runtime that is seen in part is seen wrongly.
+    pub const MULTI_SINCE: (u32, u32) = (6, 10);
+}
+
 /// What the programs are told when they are loaded.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -54,8 +73,8 @@ pub struct Options {
     pub processes: u32,
     /// Tell of every process's exec and listen, not of the traced ones' only.
     pub watch_all: bool,
-    /// Load the programs of the runtimes' hooks.
-    pub uprobes: bool,
+    /// How the runtimes are hooked.
+    pub uprobes: Uprobes,
     /// Highest level of the programs' own diagnostics: 0 off, 1 error … 5 trace.
     pub log_level: u8,
 }
@@ -117,6 +136,14 @@ pub enum Error {
         /// What the kernel said.
         cause: String,
     },
+    /// Breakpoints of a program could not be set.
+    #[error("cannot set breakpoints for {program}: {source}")]
+    Breakpoints {
+        /// The program.
+        program: &'static str,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
     /// A map could not be used.
     #[error("the eBPF map {0} cannot be used: {1}")]
     Map(&'static str, Box<aya::maps::MapError>),
@@ -165,7 +192,7 @@ impl Capture {
     /// # Errors
     /// [`Error`]: what the kernel lacks or refused.
     pub fn start(options: &Options, mode: Mode) -> Result<Self, Error> {
-        let mut ebpf = programs::load(options, mode)?;
+        let (mut ebpf, breakpoints) = programs::load(options, mode)?;
         if options.log_level > 0
             && let Err(error) = log_programs(&mut ebpf)
         {
@@ -175,7 +202,7 @@ impl Capture {
         let counters = Counters::take(&mut ebpf)?;
         let feedback = Feedback::take(&mut ebpf)?;
         let verdicts = programs::attach(&mut ebpf, mode)?;
-        let traced = Traced::take(ebpf, options.uprobes)?;
+        let traced = Traced::take(ebpf, breakpoints)?;
         Ok(Self { verdicts, ring, counters, feedback, traced })
     }
 }

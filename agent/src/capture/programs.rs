@@ -7,7 +7,9 @@ use aya::{
 use serde::Serialize;
 use sockspan_ebpf::Offsets;
 
-use super::{Error, Mode, Options, btf::Btf, offsets, pod::Plain};
+use super::{
+    Error, Mode, Options, Uprobes, breakpoints::Breakpoints, btf::Btf, multi::Multi, offsets, pod::Plain,
+};
 
 /// The programs, as the kernel takes them; empty in a build without them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sockspan-ebpf"));
@@ -62,8 +64,8 @@ fn offsets_of(options: &Options) -> Result<Offsets, Error> {
 }
 
 /// Loads the object with the running kernel's offsets and the settings' bounds, and loads (does not attach) the
-/// programs of `mode`.
-pub fn load(options: &Options, mode: Mode) -> Result<Ebpf, Error> {
+/// programs of `mode`, and those that breakpoints run.
+pub fn load(options: &Options, mode: Mode) -> Result<(Ebpf, Breakpoints), Error> {
     if OBJECT.is_empty() {
         return Err(Error::NoObject);
     }
@@ -94,14 +96,26 @@ pub fn load(options: &Options, mode: Mode) -> Result<Ebpf, Error> {
             program.load().map_err(raw(name))?;
         }
     }
-    if options.uprobes {
-        for name in UPROBES {
-            let program: &mut UProbe =
-                ebpf.program_mut(name).ok_or(Error::NoProgram(name))?.try_into().map_err(raw(name))?;
-            program.load().map_err(raw(name))?;
-        }
+    let breakpoints = load_uprobes(&mut ebpf, options.uprobes)?;
+    Ok((ebpf, breakpoints))
+}
+
+fn load_uprobes(ebpf: &mut Ebpf, wanted: Uprobes) -> Result<Breakpoints, Error> {
+    match wanted {
+        Uprobes::Off => return Ok(Breakpoints::Off),
+        Uprobes::Perf => {}
+        Uprobes::Multi => match Multi::load(OBJECT, ebpf, &UPROBES) {
+            Ok(multi) => return Ok(Breakpoints::Multi(multi)),
+            Err(error) => tracing::warn!("uprobes are set one by one: {}", super::chain(&error)),
+        },
     }
-    Ok(ebpf)
+    for name in UPROBES {
+        let wrong = |error| Error::program(name, error);
+        let program: &mut UProbe =
+            ebpf.program_mut(name).ok_or(Error::NoProgram(name))?.try_into().map_err(wrong)?;
+        program.load().map_err(wrong)?;
+    }
+    Ok(Breakpoints::Perf)
 }
 
 fn raw_program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut RawTracePoint, Error> {

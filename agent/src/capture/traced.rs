@@ -10,34 +10,35 @@ use std::{
 use aya::{
     Ebpf,
     maps::{HashMap, MapData},
-    programs::{
-        UProbe,
-        uprobe::{UProbeLink, UProbeScope},
-    },
 };
 use sockspan_ebpf::{Policy, Process, process_flag};
 
-use super::{Error, hooks::Hook, pod::Plain};
+use super::{
+    Error,
+    breakpoints::{Breakpoints, Held},
+    hooks::Hook,
+    pod::Plain,
+};
 
 /// Whom the kernel side traces.
 pub struct Traced {
     /// Keeps every program and its attachment alive.
     ebpf: Ebpf,
     map: HashMap<MapData, u32, Plain<Process>>,
-    links: Table<u32, Vec<UProbeLink>>,
-    /// Takes what is to be detached: that takes the kernel a tenth of a second for each hook.
-    leaving: Sender<Vec<UProbeLink>>,
-    uprobes: bool,
+    breakpoints: Breakpoints,
+    held: Table<u32, Held>,
+    /// Takes what is to be detached: that can take the kernel seconds.
+    leaving: Sender<Held>,
 }
 
 impl Traced {
-    pub(super) fn take(mut ebpf: Ebpf, uprobes: bool) -> Result<Self, Error> {
+    pub(super) fn take(mut ebpf: Ebpf, breakpoints: Breakpoints) -> Result<Self, Error> {
         let map = ebpf.take_map("PROCESSES").ok_or(Error::NoMap("PROCESSES"))?;
         let map = HashMap::try_from(map).map_err(|e| Error::Map("PROCESSES", Box::new(e)))?;
-        let (leaving, left) = mpsc::channel::<Vec<UProbeLink>>();
+        let (leaving, left) = mpsc::channel::<Held>();
         let detach = move || left.into_iter().for_each(drop);
         thread::Builder::new().name("sockspan-detach".into()).spawn(detach).map_err(Error::Thread)?;
-        Ok(Self { ebpf, map, links: Table::new(), leaving, uprobes })
+        Ok(Self { ebpf, map, breakpoints, held: Table::new(), leaving })
     }
 
     /// How many instructions the verifier followed for each program; what makes loading take time.
@@ -51,7 +52,7 @@ impl Traced {
 
     /// Whether hooks are allowed at all.
     pub fn has_uprobes(&self) -> bool {
-        self.uprobes
+        self.breakpoints.are_on()
     }
 
     /// Attaches a process's hooks, all or none; call it before [`Traced::add`] so that no event comes first.
@@ -61,27 +62,16 @@ impl Traced {
     pub fn hook(&mut self, tgid: u32, hooks: &[Hook]) -> Result<(), Error> {
         self.unhook(tgid);
         let Some(pid) = NonZeroU32::new(tgid) else { return Ok(()) };
-        let mut links = Vec::with_capacity(hooks.len());
-        for hook in hooks {
-            let attach = |error| Error::program(hook.program, error);
-            let program: &mut UProbe = self
-                .ebpf
-                .program_mut(hook.program)
-                .ok_or(Error::NoProgram(hook.program))?
-                .try_into()
-                .map_err(attach)?;
-            let id = program.attach(hook.offset, &hook.file, UProbeScope::OneProcess(pid)).map_err(attach)?;
-            links.push(program.take_link(id).map_err(attach)?);
-        }
-        self.links.insert(tgid, links);
+        let held = self.breakpoints.set(&mut self.ebpf, pid, hooks)?;
+        self.held.insert(tgid, held);
         Ok(())
     }
 
     /// Detaches a process's hooks.
     pub fn unhook(&mut self, tgid: u32) {
-        if let Some(links) = self.links.remove(&tgid) {
+        if let Some(held) = self.held.remove(&tgid) {
             // If that thread is gone, they are detached here.
-            let _ = self.leaving.send(links);
+            let _ = self.leaving.send(held);
         }
     }
 

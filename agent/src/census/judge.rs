@@ -119,7 +119,7 @@ impl Census {
 fn refused(error: &crate::capture::Error) -> String {
     let cause = chain(error);
     let cure = if cause.contains("os error 1)") || cause.contains("os error 13)") {
-        "; this kernel wants CAP_SYS_ADMIN for uprobes: grant it, or say --no-uprobes to do without"
+        "; kernels before 6.10 can want CAP_SYS_ADMIN for uprobes: grant it, or say --no-uprobes to do without"
     } else {
         ""
     };

@@ -1,7 +1,7 @@
 //! What the kernel was built with.
 
 use super::{Check, Helper, System};
-use crate::settings::KERNEL_BTF;
+use crate::{capture::Uprobes, settings::KERNEL_BTF};
 use std::{fs::File, io::Read, path::Path};
 
 /// Linux, on a processor whose registers and system calls are known.
@@ -123,13 +123,16 @@ pub(super) fn uprobes(system: &System<'_>, wanted: bool) -> Check {
         return Check::ok(name, "not wanted (no-uprobes)");
     }
     if system.path("/sys/bus/event_source/devices/uprobe/type").exists() {
+        if system.version() >= Uprobes::MULTI_SINCE {
+            return Check::ok(name, "can be attached, all of a process's at a time");
+        }
         if super::rights::may_probe_users(system) {
-            return Check::ok(name, "can be attached");
+            return Check::ok(name, "can be attached, one by one");
         }
         return Check::degraded(
             name,
-            "no CAP_SYS_ADMIN: kernels that ask for it refuse uprobes to CAP_PERFMON, and then Node.js has no parents but \
-             by header and wire; /status says of each process whether its hooks are attached",
+            "no CAP_SYS_ADMIN: kernels before 6.10 that ask for it refuse uprobes to CAP_PERFMON, and then Node.js has no \
+             parents but by header and wire; /status says of each process whether its hooks are attached",
             "grant CAP_SYS_ADMIN too, or settle for less by --no-uprobes",
         );
     }

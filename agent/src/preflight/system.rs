@@ -122,7 +122,7 @@ impl System<'_> {
     }
 
     /// The kernel's version; (0, 0) where it can't be told, which is older than anything.
-    pub(super) fn version(&self) -> (u32, u32) {
+    pub fn version(&self) -> (u32, u32) {
         self.release().and_then(|release| version(&release)).unwrap_or_default()
     }
 

@@ -358,6 +358,16 @@ fn uprobes_matter_only_where_they_are_wanted() {
 }
 
 #[test]
+fn only_old_kernels_ask_for_more_before_they_set_breakpoints() {
+    let machine = Machine::new();
+    // CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_PERFMON, CAP_BPF.
+    machine.capabilities("000000c000080004");
+    assert_check(&machine.check("uprobes"), Verdict::Degraded, "no CAP_SYS_ADMIN", "--no-uprobes");
+    machine.write("proc/sys/kernel/osrelease", "6.10.0\n");
+    assert_check(&machine.check("uprobes"), Verdict::Ok, "all of a process's at a time", "");
+}
+
+#[test]
 fn jit_memlock_and_namespaces() {
     let machine = Machine::new();
     machine.write("proc/sys/net/core/bpf_jit_enable", "0\n");

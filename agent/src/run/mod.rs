@@ -26,7 +26,7 @@ use anyhow::{Context as _, bail};
 
 use crate::{
     admin::{Admin, Answers, Ready},
-    capture::{self, Capture, Mode},
+    capture::{self, Capture, Mode, Uprobes},
     census::{Census, Rules},
     export::{Counts, Exporter},
     metrics::{Metrics, Source},
@@ -169,10 +169,19 @@ fn start_capture(settings: &Settings, mode: Mode) -> anyhow::Result<Capture> {
         watch_all: !settings.selection.exes.is_empty()
             || !settings.selection.ports.is_empty()
             || settings.selection.all,
-        uprobes: settings.uprobes,
+        uprobes: uprobes(settings),
         log_level: assemble::bpf_level(settings.bpf_log),
     };
     Ok(Capture::start(&options, mode)?)
+}
+
+/// How the runtimes are hooked, by what this kernel knows.
+fn uprobes(settings: &Settings) -> Uprobes {
+    match settings.uprobes {
+        false => Uprobes::Off,
+        true if assemble::system(settings).version() >= Uprobes::MULTI_SINCE => Uprobes::Multi,
+        true => Uprobes::Perf,
+    }
 }
 
 fn selection(settings: &Settings) -> anyhow::Result<Selection> {

@@ -14,6 +14,7 @@ mod services;
 mod test;
 mod tools;
 mod trace;
+mod tree;
 mod ui;
 mod vm;
 mod workspace;

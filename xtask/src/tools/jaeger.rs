@@ -68,9 +68,14 @@ pub fn missing() -> Option<String> {
     match container::engine() {
         Some(engine) if has_image(engine) => None,
         Some(engine) => Some(format!("Jaeger: {IMAGE} by {engine}")),
-        None if cache::find("jaeger", &cache::key(MODULE)).is_some() => None,
-        None => Some(format!("Jaeger: built from {MODULE} by Go")),
+        None => unbuilt(),
     }
+}
+
+/// What [`build`] would build.
+pub fn unbuilt() -> Option<String> {
+    let here = cache::find("jaeger", &cache::key(MODULE)).is_some();
+    (!here).then(|| format!("Jaeger: built from {MODULE} by Go"))
 }
 
 fn has_image(engine: &str) -> bool {

@@ -8,12 +8,14 @@ mod build;
 mod cache;
 mod demo;
 mod http;
+mod k8s;
 mod load;
 mod process;
 mod services;
 mod test;
 mod tools;
 mod trace;
+mod tree;
 mod ui;
 mod vm;
 mod workspace;
@@ -46,6 +48,9 @@ enum Verb {
     Bench(Bench),
     /// Check and test everything
     Test(TestOptions),
+    /// A real Kubernetes on this machine, for tests and to try things
+    #[command(subcommand)]
+    K8s(k8s::Verb),
     /// Run a shell command in a virtual machine with another kernel
     Vm(VmOptions),
 }
@@ -138,6 +143,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
             let well = test::run(&test::Options { unprivileged, kernel, only })?;
             Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
+        Verb::K8s(verb) => k8s::run(verb),
         Verb::Vm(options) => vm(&options),
     }
 }

@@ -8,14 +8,15 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use super::{INSTALL_LIMIT, container};
+use super::{INSTALL_LIMIT, container, go};
 use crate::{cache, process, ui::Step, workspace};
 
 /// The Go module's version; the same source is released as [`IMAGE`].
 const MODULE: &str = "github.com/jaegertracing/jaeger@v1.76.0";
-const IMAGE: &str = "docker.io/jaegertracing/jaeger:2.13.0";
+/// The released image of the same version.
+pub const IMAGE: &str = "docker.io/jaegertracing/jaeger:2.13.0";
 
 /// A Jaeger that is there but not running.
 #[derive(Clone, Debug)]
@@ -67,9 +68,14 @@ pub fn missing() -> Option<String> {
     match container::engine() {
         Some(engine) if has_image(engine) => None,
         Some(engine) => Some(format!("Jaeger: {IMAGE} by {engine}")),
-        None if cache::find("jaeger", &cache::key(MODULE)).is_some() => None,
-        None => Some(format!("Jaeger: built from {MODULE} by Go")),
+        None => unbuilt(),
     }
+}
+
+/// What [`build`] would build.
+pub fn unbuilt() -> Option<String> {
+    let here = cache::find("jaeger", &cache::key(MODULE)).is_some();
+    (!here).then(|| format!("Jaeger: built from {MODULE} by Go"))
 }
 
 fn has_image(engine: &str) -> bool {
@@ -88,42 +94,24 @@ fn pull(engine: &'static str) -> Result<Jaeger> {
     Ok(Jaeger::Container { engine })
 }
 
-fn build() -> Result<PathBuf> {
+/// The program, built from its module; also where a container engine could run the image.
+pub fn build() -> Result<PathBuf> {
     let dir = cache::get("jaeger", &cache::key(MODULE), |dir| {
-        if process::which("go").is_none() {
-            bail!("Jaeger needs a container engine (docker or podman) that works, or Go (https://go.dev/dl)");
-        }
+        go::ensure(25, "Jaeger, without a container engine (docker or podman) that works,")?;
         let log = workspace::log("jaeger-build");
         process::start_log(&log)?;
         Step::run(format!("building Jaeger ({MODULE}, three minutes or more)"), |step| {
             step.watch(&log);
             let source = dir.join("source");
-            // The module cache is read-only, and building writes: so a copy, with permissions of its own.
-            let module = download(&log)?;
+            // `go install` refuses it: its go.mod has replace directives. The module cache is read-only, and building
+            // writes: so a copy, with permissions of its own.
+            let module = go::download(MODULE, &log)?;
             let mut copy = Command::new("cp");
             copy.args(["-r", "--no-preserve=mode"]).arg(module).arg(&source);
             process::run(&mut copy, &log, INSTALL_LIMIT)?;
-            let mut go = Command::new("go");
-            go.args(["build", "-v", "-trimpath", "-ldflags=-s -w", "-o"]).arg(dir.join("jaeger"));
-            go.arg("./cmd/jaeger").current_dir(&source).env("CGO_ENABLED", "0");
-            process::run(&mut go, &log, INSTALL_LIMIT)?;
+            go::build(&source, "./cmd/jaeger", &dir.join("jaeger"), "", &log)?;
             fs::remove_dir_all(&source).context("cannot remove Jaeger's source")
         })
     })?;
     Ok(dir.join("jaeger"))
-}
-
-/// Downloads the module and returns its folder. `go install` refuses it: its go.mod has replace directives.
-fn download(log: &Path) -> Result<PathBuf> {
-    let mut go = Command::new("go");
-    // Outside any module, so that no go.mod here is read or written.
-    go.args(["mod", "download", "-json", MODULE]).current_dir("/").env("GO111MODULE", "on");
-    let output = go.output().context("cannot start go")?;
-    fs::write(log, [&output.stdout[..], &output.stderr].concat())?;
-    let answer: serde_json::Value = serde_json::from_slice(&output.stdout)
-        .with_context(|| format!("go mod download {MODULE} failed; {}", crate::ui::excerpt(log)))?;
-    match (answer["Dir"].as_str(), answer["Error"].as_str()) {
-        (Some(dir), _) => Ok(dir.into()),
-        (None, error) => bail!("go mod download {MODULE} failed: {}", error.unwrap_or("no folder named")),
-    }
 }

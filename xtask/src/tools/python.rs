@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::{INSTALL_LIMIT, apt};
 use crate::{cache, process, ui::Step, workspace};
@@ -57,8 +57,21 @@ pub fn prepare(source: &Path) -> Result<PathBuf> {
     Ok(dir.join("bin/python"))
 }
 
-/// What a guest needs to run the virtual environment whose interpreter is `python`: each at its own path there.
-pub fn guest_files(python: &Path) -> Result<Vec<PathBuf>> {
+/// What a virtual environment is made of, where it is to run elsewhere.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// The real interpreter.
+    pub program: PathBuf,
+    /// The standard library's folder.
+    pub library: PathBuf,
+    /// What of it services import.
+    pub library_parts: Vec<PathBuf>,
+    /// The folder of the installed packages.
+    pub packages: PathBuf,
+}
+
+/// The parts of the virtual environment whose interpreter is `python`.
+pub fn parts(python: &Path) -> Result<Parts> {
     /// Parts of the standard library that no service imports.
     const LEFT_OUT: [&str; 8] = [
         "test",
@@ -70,17 +83,29 @@ pub fn guest_files(python: &Path) -> Result<Vec<PathBuf>> {
         "dist-packages",
         "__pycache__",
     ];
-    let query = "import sys, sysconfig, os; print(os.path.realpath(sys.executable)); print(sysconfig.get_path('stdlib'))";
+    let query = "import sys, sysconfig, os; print(os.path.realpath(sys.executable)); \
+                 print(sysconfig.get_path('stdlib')); print(sysconfig.get_path('purelib'))";
     let answer =
         process::output(Command::new(python).args(["-c", query])).context("the environment is broken")?;
-    let (real, library) = answer.split_once('\n').context("the environment is broken")?;
-    let mut files = vec![PathBuf::from(real)];
-    files.extend(python.ancestors().nth(2).map(Path::to_path_buf));
-    for entry in fs::read_dir(library)? {
+    let mut lines = answer.lines().map(PathBuf::from);
+    let (Some(program), Some(library), Some(packages)) = (lines.next(), lines.next(), lines.next()) else {
+        bail!("the environment of {} does not say where it is", python.display());
+    };
+    let mut library_parts = Vec::new();
+    for entry in fs::read_dir(&library)? {
         let path = entry?.path();
         if !path.file_name().is_some_and(|name| LEFT_OUT.iter().any(|l| name == *l)) {
-            files.push(path);
+            library_parts.push(path);
         }
     }
+    Ok(Parts { program, library, library_parts, packages })
+}
+
+/// What a guest needs to run the virtual environment whose interpreter is `python`: each at its own path there.
+pub fn guest_files(python: &Path) -> Result<Vec<PathBuf>> {
+    let parts = parts(python)?;
+    let mut files = vec![parts.program];
+    files.extend(python.ancestors().nth(2).map(Path::to_path_buf));
+    files.extend(parts.library_parts);
     Ok(files)
 }

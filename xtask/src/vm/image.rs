@@ -4,10 +4,8 @@
 //! init that runs one command; cached by what is in it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
-    io::Read,
-    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -18,6 +16,7 @@ use super::Mapping;
 use crate::{
     cache, process,
     tools::INSTALL_LIMIT,
+    tree::{self, Tree},
     ui::{self, Step},
     workspace,
 };
@@ -72,87 +71,28 @@ const FOLDERS: [&str; 13] = [
 /// The image with `files` in it.
 pub fn prepare(files: &[Mapping<'_>]) -> Result<PathBuf> {
     let plan = plan(files)?;
-    let stamp = |(guest, host): (&PathBuf, &PathBuf)| -> Result<_> {
-        let meta = fs::symlink_metadata(host).with_context(|| format!("cannot read {}", host.display()))?;
-        Ok((guest.clone(), host.clone(), meta.len(), meta.mtime(), meta.mtime_nsec()))
-    };
-    let stamps = plan.iter().map(stamp).collect::<Result<Vec<_>>>()?;
-    let dir = cache::get("image", &cache::key((INIT, stamps)), |dir| {
+    let dir = cache::get("image", &cache::key((INIT, plan.stamps()?)), |dir| {
         Step::run("making the guest's root image", |_| build(&plan, dir))
     })?;
     cache::prune("image", KEPT);
     Ok(dir.join("root.img"))
 }
 
-/// Where each file of the guest comes from: by its path in the guest, links of the host kept as links.
-fn plan(files: &[Mapping<'_>]) -> Result<BTreeMap<PathBuf, PathBuf>> {
-    let mut plan = BTreeMap::new();
-    plan.insert(PathBuf::from("/usr/bin/busybox"), PathBuf::from("/bin/busybox"));
+/// Where each file of the guest comes from.
+fn plan(files: &[Mapping<'_>]) -> Result<Tree> {
+    let mut tree = Tree::default();
+    tree.add(Path::new("/bin/busybox"), Path::new("/usr/bin/busybox"))?;
     for (host, guest) in files {
-        let host =
-            host.canonicalize().with_context(|| format!("cannot put {} into the guest", host.display()))?;
-        gather(&host, &usr(guest), &host, &mut plan)?;
+        tree.add(host, guest)?;
     }
-    let programs: Vec<_> = plan.values().filter(|path| is_elf(path)).cloned().collect();
-    for library in libraries(&programs)? {
-        let guest = usr(&library);
-        plan.entry(guest).or_insert(library.canonicalize()?);
-    }
-    Ok(plan)
+    tree.add_libraries()?;
+    Ok(tree)
 }
 
-/// Adds what is below `host`. Links within `top` stay links; those that lead out of it become what they lead to.
-fn gather(host: &Path, guest: &Path, top: &Path, plan: &mut BTreeMap<PathBuf, PathBuf>) -> Result<()> {
-    if host.is_symlink()
-        && let Ok(real) = host.canonicalize()
-        && !real.starts_with(top)
-    {
-        return gather(&real, guest, &real, plan);
-    }
-    if host.is_symlink() || !host.is_dir() {
-        plan.insert(guest.to_path_buf(), host.to_path_buf());
-        return Ok(());
-    }
-    for entry in fs::read_dir(host).with_context(|| format!("cannot read {}", host.display()))? {
-        let name = entry?.file_name();
-        gather(&host.join(&name), &guest.join(&name), top, plan)?;
-    }
-    Ok(())
-}
-
-/// In the guest /bin, /sbin, /lib and /lib64 are links into /usr.
-fn usr(path: &Path) -> PathBuf {
-    let merged = ["/bin", "/sbin", "/lib", "/lib64"].iter().any(|top| path.starts_with(top));
-    if merged { Path::new("/usr").join(path.strip_prefix("/").unwrap_or(path)) } else { path.to_path_buf() }
-}
-
-fn is_elf(path: &Path) -> bool {
-    let mut magic = [0; 4];
-    path.is_file()
-        && File::open(path).and_then(|mut f| f.read_exact(&mut magic)).is_ok()
-        && magic == *b"\x7fELF"
-}
-
-/// All libraries, the loader included, that ldd names for `programs`.
-fn libraries(programs: &[PathBuf]) -> Result<BTreeSet<PathBuf>> {
-    let mut found = BTreeSet::new();
-    for some in programs.chunks(64) {
-        // ldd answers 1 when one of them is static; what it says of the others is right all the same.
-        let output = Command::new("ldd").args(some).output().context("ldd is missing")?;
-        for line in String::from_utf8_lossy(&output.stdout).lines() {
-            let words = line.split_whitespace();
-            let path =
-                words.map(|w| w.trim_end_matches(':')).find(|w| w.starts_with('/') && line.starts_with('\t'));
-            found.extend(path.map(PathBuf::from).filter(|p| p.is_file()));
-        }
-    }
-    Ok(found)
-}
-
-fn build(plan: &BTreeMap<PathBuf, PathBuf>, dir: &Path) -> Result<()> {
+fn build(plan: &Tree, dir: &Path) -> Result<()> {
     let tree = dir.join("tree");
     skeleton(&tree)?;
-    for (guest, host) in plan {
+    for (guest, host) in plan.files() {
         let target = tree.join(guest.strip_prefix("/").unwrap_or(guest));
         fs::create_dir_all(target.parent().unwrap_or(&tree))?;
         if host.is_symlink() {
@@ -176,7 +116,7 @@ fn skeleton(tree: &Path) -> Result<()> {
     for folder in FOLDERS {
         fs::create_dir_all(tree.join(folder))?;
     }
-    for top in ["bin", "sbin", "lib", "lib64"] {
+    for top in tree::MERGED {
         symlink(format!("usr/{top}"), tree.join(top))?;
     }
     let names = process::output(Command::new("/bin/busybox").arg("--list")).context("busybox is missing")?;

@@ -1,6 +1,7 @@
 //! What the test runner gives by the environment: the agent, the services, the programs, and where this runs.
 //!
-//! In: `SOCKSPAN_BIN`, `SOCKSPAN_SERVICES`, `SOCKSPAN_PROGRAMS`, `SOCKSPAN_PROBES`, `SOCKSPAN_GUEST`, `SOCKSPAN_LONG`.
+//! In: `SOCKSPAN_BIN`, `SOCKSPAN_SERVICES`, `SOCKSPAN_PROGRAMS`, `SOCKSPAN_PROBES`, `SOCKSPAN_GUEST`, `SOCKSPAN_LONG`,
+//! `SOCKSPAN_KUBECTL`, `SOCKSPAN_XTASK`.
 //! Out: the same as values. What is missing ends the test with a message that says how to run it.
 
 use std::{env, fmt, path::PathBuf, time::Duration};
@@ -59,10 +60,28 @@ pub fn programs() -> PathBuf {
     path("SOCKSPAN_PROGRAMS")
 }
 
+/// The cluster's own kubectl.
+pub fn kubectl() -> PathBuf {
+    path("SOCKSPAN_KUBECTL")
+}
+
+/// The program behind `cargo xtask`, which stops and starts the cluster's daemons.
+pub fn xtask() -> PathBuf {
+    path("SOCKSPAN_XTASK")
+}
+
+/// A file of the repository.
+pub fn repository(file: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(file)
+}
+
 fn path(variable: &str) -> PathBuf {
     match env::var_os(variable) {
         Some(value) => value.into(),
-        None => panic!("{variable} is not set: run these tests by `cargo xtask test --only integration`"),
+        None => panic!(
+            "{variable} is not set: run these tests by `cargo xtask test --only integration`, those of Kubernetes by \
+             `cargo xtask k8s test`"
+        ),
     }
 }
 

@@ -246,7 +246,8 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        let quick = ["delete", "pods", "--all", "--namespace", &self.name, "--grace-period=1", "--wait=false"];
+        let quick =
+            ["delete", "pods", "--all", "--namespace", &self.name, "--grace-period=1", "--wait=false"];
         let _ = self.cluster.attempt(&["delete", "namespace", &self.name, "--wait=false"], "");
         let _ = self.cluster.attempt(&quick, "");
     }
@@ -257,6 +258,7 @@ fn shop_in(name: &str) -> String {
     let file = given::repository("deploy/e-commerce/e-commerce.yaml");
     let text = fs::read_to_string(&file).expect("the repository has the sample's manifest");
     let documents = text.split("\n---\n").filter(|document| !document.contains("kind: Namespace"));
-    let moved = documents.map(|document| document.replace("namespace: e-commerce", &format!("namespace: {name}")));
+    let moved =
+        documents.map(|document| document.replace("namespace: e-commerce", &format!("namespace: {name}")));
     moved.collect::<Vec<_>>().join("\n---\n")
 }

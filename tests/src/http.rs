@@ -81,8 +81,7 @@ impl Connection {
     /// # Errors
     /// The connection broke.
     pub fn send(&mut self, request: &Request<'_>) -> io::Result<()> {
-        let mut text =
-            format!("{} {} HTTP/1.1\r\nHost: {}\r\n", request.method, request.path, self.host);
+        let mut text = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", request.method, request.path, self.host);
         for (name, value) in request.headers {
             text.push_str(&format!("{name}: {value}\r\n"));
         }

@@ -150,7 +150,9 @@ fn text(value: &Value) -> String {
 
 fn id(value: &Value) -> Vec<u8> {
     let digits = value.as_str().unwrap_or_default().as_bytes().chunks(2);
-    digits.map(|pair| str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()).unwrap_or(0)).collect()
+    digits
+        .map(|pair| str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()).unwrap_or(0))
+        .collect()
 }
 
 #[cfg(test)]
@@ -167,7 +169,10 @@ mod tests {
              "tags":[{"key":"span.kind","value":"client"}]}]}]}"#;
         let spans = read(&serde_json::from_str(answer).unwrap());
         let [server, client] = spans.as_slice() else { panic!("{spans:?}") };
-        assert_eq!((server.kind, server.status(), server.error, server.start, server.end), (Kind::Server, Some(500), true, 5_000, 14_000));
+        assert_eq!(
+            (server.kind, server.status(), server.error, server.start, server.end),
+            (Kind::Server, Some(500), true, 5_000, 14_000)
+        );
         assert_eq!((server.service(), server.resource["k8s.pod.name"].as_str()), ("frontend", "frontend-1"));
         assert_eq!((client.kind, &client.parent, &client.trace), (Kind::Client, &server.id, &vec![0xab]));
         assert!(server.is_root());
@@ -176,6 +181,10 @@ mod tests {
     #[test]
     fn a_query_is_what_the_search_page_sends() {
         let target = Query::service("frontend").tag("k8s.namespace.label.team", "a b").target();
-        assert!(target.contains("service=frontend&tags=%7B%22k8s%2Enamespace%2Elabel%2Eteam%22%3A%22a%20b%22%7D&"), "{target}");
+        assert!(
+            target
+                .contains("service=frontend&tags=%7B%22k8s%2Enamespace%2Elabel%2Eteam%22%3A%22a%20b%22%7D&"),
+            "{target}"
+        );
     }
 }

@@ -60,8 +60,11 @@ pub fn assert_is_pod(cluster: &Cluster, resource: &Attributes) {
     let (namespace, name) = (attribute("k8s.namespace.name"), attribute("k8s.pod.name"));
     let pod = cluster.get(&["pod", name, "--namespace", namespace]);
     let mut wanted = expected(cluster, &pod, attribute("k8s.container.name"));
-    let mut told: Attributes =
-        resource.iter().filter(|(key, _)| wanted.contains_key(*key) || key.starts_with("k8s.")).map(owned).collect();
+    let mut told: Attributes = resource
+        .iter()
+        .filter(|(key, _)| wanted.contains_key(*key) || key.starts_with("k8s."))
+        .map(owned)
+        .collect();
     // Labels are the user's own choice.
     told.retain(|key, _| !key.starts_with("k8s.namespace.label.") && !key.starts_with("k8s.pod.label."));
     wanted.retain(|_, value| value != "null");
@@ -85,7 +88,8 @@ fn expected(cluster: &Cluster, pod: &Value, container: &str) -> Attributes {
     let namespace = text(&pod["metadata"]["namespace"]);
     let name = text(&pod["metadata"]["name"]);
     let owners = owners(cluster, &namespace, pod);
-    let own_name = spec["env"].as_array().into_iter().flatten().find(|env| env["name"] == "OTEL_SERVICE_NAME");
+    let own_name =
+        spec["env"].as_array().into_iter().flatten().find(|env| env["name"] == "OTEL_SERVICE_NAME");
     let service = match own_name {
         Some(env) => text(&env["value"]),
         None => owners.last().map_or(name.clone(), |(_, owner)| owner.clone()),
@@ -118,7 +122,9 @@ fn owners(cluster: &Cluster, namespace: &str, pod: &Value) -> Vec<(String, Strin
     let mut object = pod.clone();
     loop {
         let references = object["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default();
-        let Some(owner) = references.into_iter().find(|owner| owner["controller"] == true) else { return chain };
+        let Some(owner) = references.into_iter().find(|owner| owner["controller"] == true) else {
+            return chain;
+        };
         let kind = owner["kind"].as_str().unwrap_or_default().to_ascii_lowercase();
         let name = owner["name"].as_str().unwrap_or_default().to_owned();
         chain.push((kind.clone(), name.clone()));

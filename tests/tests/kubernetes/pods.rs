@@ -18,7 +18,14 @@ use crate::{
 };
 
 /// Waits for at least `count` spans of a service for which `wanted` holds.
-fn await_spans(stage: &Stage, namespace: &str, service: &str, since: u64, count: usize, wanted: impl Fn(&Span) -> bool) -> Vec<Span> {
+fn await_spans(
+    stage: &Stage,
+    namespace: &str,
+    service: &str,
+    since: u64,
+    count: usize,
+    wanted: impl Fn(&Span) -> bool,
+) -> Vec<Span> {
     let mut spans = Vec::new();
     wait_until(ARRIVAL, || {
         spans = stage.spans(namespace, service, since);
@@ -93,7 +100,8 @@ spec:
     let ip = pod_ip(&namespace.pods("app=hosted")[0]);
     let since = load::now();
     let answers = Load::get(0, "/products/{}").to((ip, 18080).into()).connecting().run(10);
-    let spans = await_spans(stage, "on-the-node", "hosted", since, answers.len(), |span| span.kind == Kind::Server);
+    let spans =
+        await_spans(stage, "on-the-node", "hosted", since, answers.len(), |span| span.kind == Kind::Server);
     assert_eq!((spans.len(), resources(&spans).len()), (answers.len(), 1));
     assert_is_pod(&stage.cluster, &spans[0].resource);
 }
@@ -124,14 +132,22 @@ spec:
             command: [wget, -q, -O, '-', 'http://product:8080/products/4']
 ",
     );
-    let jobs = || namespace.kubectl(&["get", "jobs", "--output=jsonpath={.items[?(@.status.succeeded==1)].metadata.name}"]);
+    let jobs = || {
+        namespace.kubectl(&[
+            "get",
+            "jobs",
+            "--output=jsonpath={.items[?(@.status.succeeded==1)].metadata.name}",
+        ])
+    };
     assert!(wait_until(Duration::from_secs(90), || !jobs().is_empty()), "no job has run");
     let spans = await_spans(stage, "nightly", "report", since, 1, |span| span.kind == Kind::Client);
     let resource = &spans[0].resource;
     assert_is_pod(&stage.cluster, resource);
     assert_eq!(resource["k8s.cronjob.name"], "report");
     let trace = &spans[0].trace;
-    let servers = await_spans(stage, "nightly", "product", since, 1, |span| &span.trace == trace && span.kind == Kind::Server);
+    let servers = await_spans(stage, "nightly", "product", since, 1, |span| {
+        &span.trace == trace && span.kind == Kind::Server
+    });
     assert_eq!(servers[0].parent, spans[0].id);
 }
 
@@ -199,7 +215,10 @@ spec:
         let answers = Load::get(0, "/products/{}").to((ip, 8080).into()).connecting().run(20);
         let spans = await_spans(stage, "again", name, since, answers.len(), |span| span.kind == Kind::Server);
         let paths: Vec<_> = answers.iter().map(|answer| format!("/products/{}", answer.id)).collect();
-        assert!(spans.iter().all(|span| paths.iter().any(|path| span.path() == path)), "{name} tells of others");
+        assert!(
+            spans.iter().all(|span| paths.iter().any(|path| span.path() == path)),
+            "{name} tells of others"
+        );
         assert_eq!(resources(&spans).len(), 1);
         assert_is_pod(&stage.cluster, &spans[0].resource);
         namespace.kubectl(&["delete", "pod", name, "--wait"]);

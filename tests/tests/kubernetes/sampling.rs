@@ -20,8 +20,7 @@ fn all_errors_and_a_tenth_of_the_rest_reach_jaeger() {
     let shop = Namespace::new(&stage.cluster, "sampled", "");
     shop.deploy_shop();
     let endpoint = "\n  OTEL_EXPORTER_OTLP_ENDPOINT: http://opentelemetry-collector.observability:4317";
-    let before = stage.settings_file();
-    stage.restart_with(&[("otel", endpoint)]);
+    let restarted = stage.restart_with(&[("otel", endpoint)]);
 
     let since = load::now();
     let answers = Load::post(0, "/checkout").to(shop.service("frontend")).at(8).connecting().run(600);
@@ -30,7 +29,11 @@ fn all_errors_and_a_tenth_of_the_rest_reach_jaeger() {
     // The Collector decides 10 s after a trace's first span.
     let traces = |error: bool| -> BTreeSet<Vec<u8>> {
         let spans = short_names(&stage.spans("sampled", "frontend", since));
-        spans.iter().filter(|span| span.is_root() && span.error == error).map(|span| span.trace.clone()).collect()
+        spans
+            .iter()
+            .filter(|span| span.is_root() && span.error == error)
+            .map(|span| span.trace.clone())
+            .collect()
     };
     wait_until(Duration::from_secs(60), || traces(true).len() >= failed);
     let (errors, rest) = (traces(true).len(), traces(false).len());
@@ -43,6 +46,6 @@ fn all_errors_and_a_tenth_of_the_rest_reach_jaeger() {
     let told = sockspan_tests::judge::shape::shapes(&short_names(&stage.spans("sampled", "frontend", since)));
     assert_eq!((told.three, told.other.len()), (failed, 0), "{told}");
 
-    stage.write_settings_and_restart(&before);
+    drop(restarted);
     stage.cluster.kubectl(&["delete", "deployment/opentelemetry-collector", "--namespace", OBSERVABILITY]);
 }

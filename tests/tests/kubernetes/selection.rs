@@ -141,7 +141,9 @@ fn opting_in_is_one_overlay_and_one_label() {
     let overlay = given::repository("deploy/kustomize/overlays/opt-in");
     let opted_in = Product::deploy(stage, "opted-in", "sockspan.io/trace: enabled", "");
     let unlabelled = Product::deploy(stage, "unlabelled", "", "");
-    stage.reloaded("applied", || stage.cluster.kubectl(&["apply", "--kustomize", &overlay.display().to_string()]));
+    stage.reloaded("applied", || {
+        stage.cluster.kubectl(&["apply", "--kustomize", &overlay.display().to_string()])
+    });
     let since = load::now();
     let (one, other) = (opted_in.load().run(20), unlabelled.load().run(20));
     opted_in.assert_told(stage, since, &one, true);
@@ -181,7 +183,11 @@ fn selectors_speak_the_whole_syntax() {
     let table = [
         ("namespace-selector", "tier in (gold, silver), team!=b, !retired", true),
         ("namespace-selector", "tier notin (gold)", false),
-        ("namespace-selector", "{matchLabels: {tier: gold}, matchExpressions: [{key: team, operator: In, values: [a, b]}]}", true),
+        (
+            "namespace-selector",
+            "{matchLabels: {tier: gold}, matchExpressions: [{key: team, operator: In, values: [a, b]}]}",
+            true,
+        ),
         ("namespaceSelector", "{matchExpressions: [{key: tier, operator: DoesNotExist}]}", false),
         ("pod-selector", "app=product", true),
         ("pod-selector", "{matchLabels: {app: other}}", false),

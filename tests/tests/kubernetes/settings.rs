@@ -9,7 +9,7 @@ use sockspan_tests::{
 
 use crate::{
     selection::product,
-    stage::{ARRIVAL, AGENT, Stage, stage},
+    stage::{AGENT, ARRIVAL, Stage, stage},
 };
 
 fn spans_of(stage: &Stage, shop: &Namespace, requests: &Load, total: usize) -> Vec<Span> {
@@ -41,7 +41,10 @@ fn routes_and_redaction_come_from_the_config_map() {
             stage.configure(&[("redact", "['secret-(\\w+)']"), ("route", "['/products/:thing']")]);
         let ruled = spans_of(stage, &shop, &requests, 5);
         for span in &ruled {
-            assert_eq!((span.name.as_str(), span.path()), ("GET /products/:thing", "/products/secret-REDACTED"));
+            assert_eq!(
+                (span.name.as_str(), span.path()),
+                ("GET /products/:thing", "/products/secret-REDACTED")
+            );
         }
         let text = stage.settings_file();
         stage.write_settings(&(text.clone() + "redact: ['(']\nno-such-key: 1\n"), "refused");

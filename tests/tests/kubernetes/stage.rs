@@ -158,6 +158,19 @@ impl Stage {
         self.reloaded(result, || self.cluster.kubectl(&patch));
     }
 
+    /// Sets keys that only a new start takes, for as long as the value lives; the agent has been replaced when it returns.
+    pub fn restart_with(&self, keys: &[(&str, &str)]) -> Restarted<'_> {
+        let configured = self.configure(keys);
+        self.restart_agent();
+        Restarted { configured: Some(configured) }
+    }
+
+    /// Replaces the agent's pod, and waits for the new one.
+    pub fn restart_agent(&self) {
+        self.cluster.kubectl(&["rollout", "restart", "daemonset/sockspan", "--namespace", AGENT]);
+        self.cluster.rolled_out(AGENT, "daemonset/sockspan");
+    }
+
     /// Waits until the agent has taken its settings anew, with this result, after `change`.
     pub fn reloaded<T>(&self, result: &str, change: impl FnOnce() -> T) {
         let label = format!("result=\"{result}\"");
@@ -166,7 +179,12 @@ impl Stage {
         change();
         // The kubelet brings a ConfigMap to a running pod in its own time.
         let taken = wait_until(Duration::from_secs(120), || count() > before);
-        assert!(taken, "the agent has not {result} its new settings:\n{}\n{}", self.settings_file(), self.agent_log());
+        assert!(
+            taken,
+            "the agent has not {result} its new settings:\n{}\n{}",
+            self.settings_file(),
+            self.agent_log()
+        );
     }
 }
 
@@ -180,6 +198,22 @@ impl Drop for Configured<'_> {
     fn drop(&mut self) {
         if !thread::panicking() {
             self.stage.write_settings(&self.before, "applied");
+        }
+    }
+}
+
+/// Settings that hold for a while, each end with a new start of the agent.
+pub struct Restarted<'a> {
+    configured: Option<Configured<'a>>,
+}
+
+impl Drop for Restarted<'_> {
+    fn drop(&mut self) {
+        let Some(configured) = self.configured.take() else { return };
+        let stage = configured.stage;
+        drop(configured);
+        if !thread::panicking() {
+            stage.restart_agent();
         }
     }
 }

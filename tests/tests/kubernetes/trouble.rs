@@ -96,7 +96,8 @@ fn a_service_replaced_under_load_loses_nothing() {
     });
     println!("{} answered ({wanted} well), {told}", answered.len());
     assert_eq!(told.five, wanted, "{told}");
-    let products: Vec<_> = resources(&spans).into_iter().filter(|r| r["service.name"] == "product-service").collect();
+    let products: Vec<_> =
+        resources(&spans).into_iter().filter(|r| r["service.name"] == "product-service").collect();
     assert_eq!(products.len(), 2, "the old pod and the new one: {products:#?}");
     assert_ne!(products[0]["k8s.pod.name"], products[1]["k8s.pod.name"]);
 }
@@ -112,8 +113,7 @@ fn the_agent_replaced_under_load_loses_only_its_absence() {
     let (answers, (left, back)) = under_load(&shop, || {
         thread::sleep(Duration::from_secs(5));
         let left = load::now();
-        stage.cluster.kubectl(&["rollout", "restart", "daemonset/sockspan", "--namespace", AGENT]);
-        stage.cluster.rolled_out(AGENT, "daemonset/sockspan");
+        stage.restart_agent();
         stage.await_traced("watched", true, Duration::from_secs(30));
         let back = load::now();
         thread::sleep(Duration::from_secs(8));
@@ -121,7 +121,12 @@ fn the_agent_replaced_under_load_loses_only_its_absence() {
     });
     let seen: Vec<Answer> =
         answers.iter().filter(|answer| answer.end < left || answer.start > back).cloned().collect();
-    println!("{} checkouts, {} outside of the agent's absence of {} ms", answers.len(), seen.len(), (back - left) / 1_000_000);
+    println!(
+        "{} checkouts, {} outside of the agent's absence of {} ms",
+        answers.len(),
+        seen.len(),
+        (back - left) / 1_000_000
+    );
     let wanted = load::count(&seen, 200);
     let mut spans = Vec::new();
     let complete = |spans: &[sockspan_tests::span::Span]| shapes(&short_names(spans)).five;
@@ -164,8 +169,15 @@ impl Stage {
             pods.first().and_then(|pod| pod["metadata"]["name"].as_str().map(str::to_owned))
         };
         let before = name(self);
-        self.cluster.kubectl(&["delete", "pods", "--namespace", AGENT, "--selector=app.kubernetes.io/name=sockspan"]);
-        let replaced = || name(self).is_some_and(|now| Some(now) != before) && self.page("/healthz").is_some();
+        self.cluster.kubectl(&[
+            "delete",
+            "pods",
+            "--namespace",
+            AGENT,
+            "--selector=app.kubernetes.io/name=sockspan",
+        ]);
+        let replaced =
+            || name(self).is_some_and(|now| Some(now) != before) && self.page("/healthz").is_some();
         assert!(wait_until(Duration::from_secs(60), replaced), "the agent does not come back");
     }
 }

@@ -46,7 +46,7 @@ impl Cluster {
         // What it has no use for it does not read.
         let _ = stdin.write_all(input.as_bytes());
         drop(stdin);
-        text_of(child.wait_with_output().expect("a child can be waited for"))
+        text_of(&child.wait_with_output().expect("a child can be waited for"))
     }
 
     /// What `kubectl ARGUMENTS` prints.
@@ -106,7 +106,10 @@ impl Cluster {
     pub fn service(&self, namespace: &str, name: &str, port: &str) -> SocketAddr {
         let service = self.get(&["service", name, "--namespace", namespace]);
         let ports = service["spec"]["ports"].as_array().cloned().unwrap_or_default();
-        let named = ports.iter().find(|each| each["name"] == port || each["port"].to_string() == port);
+        let number = port.parse::<u16>().ok();
+        let named = ports
+            .iter()
+            .find(|each| each["name"] == port || number.is_some_and(|number| each["port"] == number));
         let port = named.and_then(|each| each["port"].as_u64());
         let ip = service["spec"]["clusterIP"].as_str().and_then(|ip| ip.parse().ok());
         match (ip, port.and_then(|port| u16::try_from(port).ok())) {
@@ -136,13 +139,13 @@ impl Cluster {
 
     fn daemon(&self, what: &str, daemon: &str) {
         let output = Command::new(&self.xtask).args(["k8s", "daemon", what, daemon]).output();
-        if let Err(error) = text_of(output.expect("xtask can be started")) {
+        if let Err(error) = text_of(&output.expect("xtask can be started")) {
             panic!("cannot {what} {daemon}: {error}");
         }
     }
 }
 
-fn text_of(output: Output) -> Result<String, String> {
+fn text_of(output: &Output) -> Result<String, String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }

@@ -208,7 +208,7 @@ impl Agent {
 }
 
 /// Sums samples of the Prometheus text format.
-fn sum(text: &str, name: &str, labels: &[&str]) -> f64 {
+pub fn sum(text: &str, name: &str, labels: &[&str]) -> f64 {
     let samples = text
         .lines()
         .filter_map(|line| line.strip_prefix(name))

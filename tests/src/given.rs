@@ -1,6 +1,7 @@
 //! What the test runner gives by the environment: the agent, the services, the programs, and where this runs.
 //!
-//! In: `SOCKSPAN_BIN`, `SOCKSPAN_SERVICES`, `SOCKSPAN_PROGRAMS`, `SOCKSPAN_PROBES`, `SOCKSPAN_GUEST`, `SOCKSPAN_LONG`.
+//! In: `SOCKSPAN_BIN`, `SOCKSPAN_SERVICES`, `SOCKSPAN_PROGRAMS`, `SOCKSPAN_PROBES`, `SOCKSPAN_GUEST`, `SOCKSPAN_LONG`,
+//! `SOCKSPAN_KUBECTL`, `SOCKSPAN_XTASK`, `SOCKSPAN_CLUSTER`.
 //! Out: the same as values. What is missing ends the test with a message that says how to run it.
 
 use std::{env, fmt, path::PathBuf, time::Duration};
@@ -59,10 +60,44 @@ pub fn programs() -> PathBuf {
     path("SOCKSPAN_PROGRAMS")
 }
 
+/// The cluster's own kubectl.
+pub fn kubectl() -> PathBuf {
+    path("SOCKSPAN_KUBECTL")
+}
+
+/// The program behind `cargo xtask`, which stops and starts the cluster's daemons.
+pub fn xtask() -> PathBuf {
+    path("SOCKSPAN_XTASK")
+}
+
+/// Where the cluster keeps its files.
+fn cluster() -> PathBuf {
+    path("SOCKSPAN_CLUSTER")
+}
+
+/// The folder in which the kubelet looks for static pods.
+pub fn static_pods() -> PathBuf {
+    cluster().join("static-pods")
+}
+
+/// The files in which the network plugin notes the last address it gave.
+pub fn address_notes() -> Vec<PathBuf> {
+    let networks = std::fs::read_dir(cluster().join("cni-state/networks")).into_iter().flatten().flatten();
+    networks.map(|network| network.path().join("last_reserved_ip.0")).collect()
+}
+
+/// A file of the repository.
+pub fn repository(file: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(file)
+}
+
 fn path(variable: &str) -> PathBuf {
     match env::var_os(variable) {
         Some(value) => value.into(),
-        None => panic!("{variable} is not set: run these tests by `cargo xtask test --only integration`"),
+        None => panic!(
+            "{variable} is not set: run these tests by `cargo xtask test --only integration`, those of Kubernetes by \
+             `cargo xtask k8s test`"
+        ),
     }
 }
 

@@ -35,11 +35,12 @@ pub struct Response {
     pub closes: bool,
 }
 
-/// A connection on loopback.
+/// A connection.
 #[derive(Debug)]
 pub struct Connection {
     reader: BufReader<TcpStream>,
-    port: u16,
+    /// What the requests call the server.
+    host: String,
 }
 
 impl Connection {
@@ -48,10 +49,22 @@ impl Connection {
     /// # Errors
     /// Nobody listens.
     pub fn open(port: u16) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), LIMIT)?;
+        Self::open_at(loopback(port), LIMIT)
+    }
+
+    /// Connects to `server`; neither that nor any answer may take longer than `limit`.
+    ///
+    /// # Errors
+    /// Nobody listens.
+    pub fn open_at(server: SocketAddr, limit: Duration) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&server, limit)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(LIMIT))?;
-        Ok(Self { reader: BufReader::new(stream), port })
+        stream.set_read_timeout(Some(limit))?;
+        let host = match server {
+            local if local.ip().is_loopback() => format!("localhost:{}", local.port()),
+            other => other.to_string(),
+        };
+        Ok(Self { reader: BufReader::new(stream), host })
     }
 
     /// One exchange.
@@ -68,8 +81,7 @@ impl Connection {
     /// # Errors
     /// The connection broke.
     pub fn send(&mut self, request: &Request<'_>) -> io::Result<()> {
-        let mut text =
-            format!("{} {} HTTP/1.1\r\nHost: localhost:{}\r\n", request.method, request.path, self.port);
+        let mut text = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", request.method, request.path, self.host);
         for (name, value) in request.headers {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -142,12 +154,25 @@ fn not_http(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("not HTTP: {what:?}"))
 }
 
+/// A port of 127.0.0.1.
+pub fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
 /// One GET on a connection of its own.
 ///
 /// # Errors
 /// The connection broke, or what came is not HTTP.
 pub fn get(port: u16, path: &str) -> io::Result<Response> {
-    Connection::open(port)?.exchange(&Request { method: "GET", path, headers: &[], keep: false })
+    get_at(loopback(port), path)
+}
+
+/// One GET to `server` on a connection of its own.
+///
+/// # Errors
+/// The connection broke, or what came is not HTTP.
+pub fn get_at(server: SocketAddr, path: &str) -> io::Result<Response> {
+    Connection::open_at(server, LIMIT)?.exchange(&Request { method: "GET", path, headers: &[], keep: false })
 }
 
 #[cfg(test)]

@@ -7,8 +7,10 @@
 pub mod agent;
 pub mod bpf;
 pub mod child;
+pub mod cluster;
 pub mod given;
 pub mod http;
+pub mod jaeger;
 pub mod judge;
 pub mod load;
 pub mod netns;

@@ -4,18 +4,24 @@
 
 use std::{
     io,
+    net::SocketAddr,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::http::{Connection, Request, Response};
+use crate::http::{self, Connection, Request, Response};
 
-/// Requests to one port of loopback.
+/// No answer takes longer, unless another limit is set.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Requests to one server.
 #[derive(Clone, Debug)]
 pub struct Load {
-    /// The port.
-    pub port: u16,
+    /// The server.
+    pub server: SocketAddr,
+    /// How long an answer may take.
+    pub limit: Duration,
     /// The method.
     pub method: &'static str,
     /// The path; `{}` stands for the id.
@@ -44,7 +50,27 @@ pub struct Answer {
 impl Load {
     /// GET requests one after the other on one kept connection.
     pub fn get(port: u16, path: &'static str) -> Self {
-        Self { port, method: "GET", path, headers: Vec::new(), concurrency: 1, keep: true }
+        Self {
+            server: http::loopback(port),
+            limit: LIMIT,
+            method: "GET",
+            path,
+            headers: Vec::new(),
+            concurrency: 1,
+            keep: true,
+        }
+    }
+
+    /// To this server instead.
+    #[must_use]
+    pub fn to(self, server: SocketAddr) -> Self {
+        Self { server, ..self }
+    }
+
+    /// With so much time for an answer.
+    #[must_use]
+    pub fn within(self, limit: Duration) -> Self {
+        Self { limit, ..self }
     }
 
     /// POST requests one after the other on one kept connection.
@@ -111,7 +137,7 @@ impl Load {
     fn exchange(&self, kept: &mut Option<Connection>, request: &Request<'_>) -> io::Result<Response> {
         let mut connection = match kept.take() {
             Some(connection) => connection,
-            None => Connection::open(self.port)?,
+            None => Connection::open_at(self.server, self.limit)?,
         };
         let response = connection.exchange(request)?;
         if self.keep && !response.closes {

@@ -96,6 +96,9 @@ struct TestOptions {
     /// Also run the capture tests in a virtual machine with this kernel of Debian's
     #[arg(long, value_name = "VERSION")]
     kernel: Option<String>,
+    /// Also bring up a real Kubernetes on this machine and run the tests on it
+    #[arg(long)]
+    k8s: bool,
     /// Only these steps
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<test::Name>,
@@ -139,8 +142,8 @@ fn run(verb: Verb) -> Result<ExitCode> {
             bench::probes(rounds)?;
             Ok(ExitCode::SUCCESS)
         }
-        Verb::Test(TestOptions { unprivileged, kernel, only }) => {
-            let well = test::run(&test::Options { unprivileged, kernel, only })?;
+        Verb::Test(TestOptions { unprivileged, kernel, k8s, only }) => {
+            let well = test::run(&test::Options { unprivileged, kernel, k8s, only })?;
             Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Verb::K8s(verb) => k8s::run(verb),

@@ -18,6 +18,7 @@ mod preflight;
 mod status;
 mod store;
 mod sysctl;
+pub mod test;
 mod up;
 
 pub use daemon::Daemon;
@@ -35,6 +36,14 @@ pub enum Verb {
         /// Only the images that the cluster itself needs
         #[arg(long)]
         no_images: bool,
+    },
+    /// Run the tests on it; one that was not up before is removed afterwards
+    Test {
+        /// Only tests whose names contain one of these
+        names: Vec<String>,
+        /// Leave it up
+        #[arg(long)]
+        keep: bool,
     },
     /// Remove everything of it
     Down,
@@ -71,6 +80,7 @@ pub enum Turn {
 pub fn run(verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Up { no_images } => up(no_images)?,
+        Verb::Test { names, keep } => return test::run(&test::Options { names, keep }),
         Verb::Down => down()?,
         Verb::Status => return Ok(if status::print()? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         Verb::Kubectl { arguments } => match kubectl::exec(&arguments)? {},

@@ -65,7 +65,8 @@ pub fn ensure() -> Result<()> {
     bail!("this machine can't run the test cluster:{list}");
 }
 
-fn privileges() -> Vec<String> {
+/// What the user lacks.
+pub fn privileges() -> Vec<String> {
     let mut lacks = Vec::new();
     if !nix::unistd::geteuid().is_root() {
         lacks.push("it must be root's: namespaces, mounts and cgroups are made (try sudo)".to_owned());
@@ -139,7 +140,9 @@ fn memory() -> Vec<String> {
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
     let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
     match kib.map(|kib| kib / 1024) {
-        Some(mib) if mib < MEMORY_MIB => vec![format!("{mib} MiB of memory are free, {MEMORY_MIB} are needed")],
+        Some(mib) if mib < MEMORY_MIB => {
+            vec![format!("{mib} MiB of memory are free, {MEMORY_MIB} are needed")]
+        }
         _ => Vec::new(),
     }
 }

@@ -31,7 +31,10 @@ pub fn print() -> Result<bool> {
         return Ok(false);
     }
     let up = up();
-    println!("{}", if up { "the cluster is up" } else { "the cluster is not whole (`cargo xtask k8s down`, then `up`)" });
+    println!(
+        "{}",
+        if up { "the cluster is up" } else { "the cluster is not whole (`cargo xtask k8s down`, then `up`)" }
+    );
     for daemon in Daemon::ALL {
         let pids = daemon.processes();
         let mib = pids.iter().filter_map(|pid| memory_mib(*pid)).sum::<u64>();

@@ -12,7 +12,7 @@ use std::{cell::OnceCell, path::PathBuf, time::Duration};
 use anyhow::Result;
 use clap::ValueEnum;
 
-use self::count::Count;
+pub use self::{checks::harness, count::Count};
 use crate::{
     build::{self, Profile},
     process,
@@ -42,6 +42,8 @@ pub enum Name {
     Integration,
     /// The sample application's traces, read back from a real Jaeger; needs root
     Jaeger,
+    /// The manifests on a real Kubernetes, brought up on this machine; needs root (asked for by --k8s)
+    Kubernetes,
     /// The capture tests in a virtual machine with another kernel (asked for by --kernel)
     Vm,
 }
@@ -53,6 +55,8 @@ pub struct Options {
     pub unprivileged: bool,
     /// The other kernel to test on.
     pub kernel: Option<String>,
+    /// On a real Kubernetes too.
+    pub k8s: bool,
     /// Only these steps.
     pub only: Vec<Name>,
 }
@@ -130,7 +134,11 @@ pub fn run(options: &Options) -> Result<bool> {
 
 fn wanted(name: Name, options: &Options) -> bool {
     let asked = options.only.is_empty() || options.only.contains(&name);
-    asked && (name != Name::Vm || options.kernel.is_some())
+    match name {
+        Name::Vm => asked && options.kernel.is_some(),
+        Name::Kubernetes => asked && (options.k8s || options.only.contains(&name)),
+        _ => asked,
+    }
 }
 
 fn label(name: Name) -> String {
@@ -148,6 +156,7 @@ fn step(name: Name, options: &Options, shared: &Shared) -> (Count, Duration) {
         Name::Unit => checks::unit(shared),
         Name::Integration => real::integration(shared),
         Name::Jaeger => real::jaeger(shared),
+        Name::Kubernetes => real::kubernetes(),
         Name::Vm => guest::capture(shared, options.kernel.as_deref().unwrap_or("6.1")),
     };
     let step = Step::begin(label(name)).since(started);

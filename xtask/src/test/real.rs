@@ -16,11 +16,14 @@ use super::{Count, Services, Shared, Verdict, checks};
 use crate::{
     build,
     demo::{self, Ready, Stage},
-    process,
+    k8s, process,
     services::Program,
     tools::jaeger::Jaeger,
     ui, workspace,
 };
+
+/// The test programs of this step; that of Kubernetes has a step of its own.
+const INTEGRATION: [&str; 4] = ["capture", "fidelity", "operation", "refusals"];
 
 /// Why this machine can't run eBPF programs; `None` if it can.
 fn obstacle(agent: &Path) -> Result<Option<String>> {
@@ -35,6 +38,14 @@ fn obstacle(agent: &Path) -> Result<Option<String>> {
     }))
 }
 
+/// The tests on a cluster that is brought up for them.
+pub fn kubernetes() -> Result<Verdict> {
+    match k8s::test::obstacle() {
+        Some(obstacle) => Ok(Verdict::Impossible(obstacle)),
+        None => k8s::test::perform(&k8s::test::Options::default()).map(Verdict::Ran),
+    }
+}
+
 /// The package `sockspan-tests`, one test at a time: they share two cores with the services.
 pub fn integration(shared: &Shared) -> Result<Verdict> {
     let agent = shared.agent()?;
@@ -45,7 +56,8 @@ pub fn integration(shared: &Shared) -> Result<Verdict> {
     let list = services_file(services, "services.json", |_| true)?;
     let mut cargo = build::with_object(shared.object()?);
     cargo
-        .args(["test", "--package", "sockspan-tests", "--test", "*", "--no-fail-fast"])
+        .args(["test", "--package", "sockspan-tests", "--no-fail-fast"])
+        .args(INTEGRATION.map(|name| format!("--test={name}")))
         .env("SOCKSPAN_BIN", agent)
         .env("SOCKSPAN_SERVICES", list)
         .env("SOCKSPAN_PROGRAMS", &services.programs)

@@ -225,10 +225,11 @@ mod tests {
             assert_eq!(hexadecimal(&Sha256::digest(config)), *id);
             let config: Value = serde_json::from_slice(config).expect("JSON");
             assert_eq!(config["config"]["Entrypoint"][0], "/bin/app");
-            for (digest, layer) in
-                config["rootfs"]["diff_ids"].as_array().expect("digests").iter().zip(
-                    manifest[at]["Layers"].as_array().expect("layers"),
-                )
+            for (digest, layer) in config["rootfs"]["diff_ids"]
+                .as_array()
+                .expect("digests")
+                .iter()
+                .zip(manifest[at]["Layers"].as_array().expect("layers"))
             {
                 let content = &entries[layer.as_str().expect("a name")];
                 assert_eq!(*digest, format!("sha256:{}", hexadecimal(&Sha256::digest(content))));

@@ -131,7 +131,8 @@ fn peak_kib(status: &str) -> Option<u64> {
     status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?.split_whitespace().next()?.parse().ok()
 }
 
-fn sum(text: &str, name: &str) -> f64 {
+/// The sum of all series of `name` in the Prometheus text format.
+pub fn sum(text: &str, name: &str) -> f64 {
     let value = |line: &str| {
         let rest = line.strip_prefix(name)?;
         let ours = rest.starts_with(['{', ' ']);

@@ -1,6 +1,6 @@
-//! A client for plain HTTP on loopback: short requests with their answers as text.
+//! A client for plain HTTP on this machine: short requests with their answers as text.
 //!
-//! In: a port and a path. Out: status and body.
+//! In: a port or root, and a path. Out: status and body.
 
 use std::time::Duration;
 
@@ -19,7 +19,17 @@ pub fn client(timeout: Duration) -> Agent {
 
 /// GETs `path` from `port` on loopback; any status but 200 is an error.
 pub fn get(port: u16, path: &str) -> Result<String> {
-    let url = format!("http://127.0.0.1:{port}{path}");
+    get_from(&loopback(port), path)
+}
+
+/// The root of what `port` on loopback serves.
+pub fn loopback(port: u16) -> String {
+    format!("http://127.0.0.1:{port}")
+}
+
+/// GETs `path` below `root`; any status but 200 is an error.
+pub fn get_from(root: &str, path: &str) -> Result<String> {
+    let url = format!("{root}{path}");
     let mut answer =
         client(Duration::from_secs(10)).get(&url).call().with_context(|| format!("GET {url}"))?;
     let status = answer.status().as_u16();

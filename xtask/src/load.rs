@@ -1,6 +1,6 @@
 //! Requests to the sample application, at a steady rate whatever the answers take.
 //!
-//! In: the frontend's port, a rate, a duration. Out: how many were sent, and what was answered.
+//! In: the frontend's root, a rate, a duration. Out: how many were sent, and what was answered.
 
 use std::{
     collections::BTreeMap,
@@ -48,7 +48,7 @@ impl Answers {
 }
 
 /// Sends `rate` requests a second for `duration`, by turns to the two routes, and waits for the last answer.
-pub fn run(port: u16, rate: f64, duration: Duration) -> Answers {
+pub fn run(frontend: &str, rate: f64, duration: Duration) -> Answers {
     let answers = Arc::new(Mutex::new(Answers::default()));
     let (queue, jobs) = mpsc::channel::<Route>();
     let jobs = Arc::new(Mutex::new(jobs));
@@ -56,7 +56,7 @@ pub fn run(port: u16, rate: f64, duration: Duration) -> Answers {
     thread::scope(|scope| {
         for _ in 0..WORKERS {
             let (jobs, answers, client) = (jobs.clone(), answers.clone(), client.clone());
-            scope.spawn(move || work(&client, port, &jobs, &answers));
+            scope.spawn(move || work(&client, frontend, &jobs, &answers));
         }
         let started = Instant::now();
         for (number, route) in (0_u32..).zip([Route::Checkout, Route::Products].into_iter().cycle()) {
@@ -74,11 +74,11 @@ pub fn run(port: u16, rate: f64, duration: Duration) -> Answers {
     Arc::into_inner(answers).and_then(|a| a.into_inner().ok()).unwrap_or_default()
 }
 
-fn work(client: &Agent, port: u16, jobs: &Mutex<mpsc::Receiver<Route>>, answers: &Mutex<Answers>) {
+fn work(client: &Agent, frontend: &str, jobs: &Mutex<mpsc::Receiver<Route>>, answers: &Mutex<Answers>) {
     loop {
         let job = jobs.lock().map(|jobs| jobs.recv());
         let Ok(Ok(route)) = job else { return };
-        let status = send(client, port, route);
+        let status = send(client, frontend, route);
         if let Ok(mut answers) = answers.lock() {
             answers.add(route, status);
         }
@@ -86,8 +86,8 @@ fn work(client: &Agent, port: u16, jobs: &Mutex<mpsc::Receiver<Route>>, answers:
 }
 
 /// Sends one request and reads its answer to the end; 0 if there is none.
-fn send(client: &Agent, port: u16, route: Route) -> u16 {
-    let url = |path| format!("http://127.0.0.1:{port}{path}");
+fn send(client: &Agent, frontend: &str, route: Route) -> u16 {
+    let url = |path| format!("{frontend}{path}");
     let answer = match route {
         Route::Products => client.get(url("/products")).call(),
         Route::Checkout => client.post(url("/checkout")).send_empty(),

@@ -67,6 +67,9 @@ struct DemoOptions {
     /// Send the traces to a real Jaeger, read them back from it, and keep running until Ctrl-C
     #[arg(long)]
     jaeger: bool,
+    /// Do it on a real Kubernetes that is brought up on this machine, and leave that up
+    #[arg(long, conflicts_with_all = ["jaeger", "keep"])]
+    k8s: bool,
     /// How long to send requests: 15s, 2m
     #[arg(long, default_value = "15s", value_parser = duration)]
     duration: Duration,
@@ -134,8 +137,9 @@ fn main() -> ExitCode {
 fn run(verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Build(options) => build(&options),
-        Verb::Demo(DemoOptions { jaeger, duration, rate, keep }) => {
-            demo::run(&demo::Options { jaeger, duration, rate, keep })?;
+        Verb::Demo(DemoOptions { jaeger, k8s, duration, rate, keep }) => {
+            let options = demo::Options { jaeger, duration, rate, keep };
+            if k8s { demo::kubernetes::run(&options) } else { demo::run(&options) }?;
             Ok(ExitCode::SUCCESS)
         }
         Verb::Bench(Bench::Probes { rounds }) => {

@@ -70,12 +70,20 @@ impl Running {
 
     /// All traces of the frontend that it has, of the last hour.
     pub fn traces(&self) -> Result<Vec<Trace>> {
-        let now =
-            SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_micros();
-        let (start, end) = (now - 3_600_000_000, now + 60_000_000);
-        let path = format!("/api/traces?service=frontend&start={start}&end={end}&limit={MOST_TRACES}");
-        read(&http::get(self.query_port, &path)?)
+        traces(&http::loopback(self.query_port), now_us()?.saturating_sub(3_600_000_000), "")
     }
+}
+
+/// Microseconds since the Unix epoch.
+pub fn now_us() -> Result<u128> {
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_micros())
+}
+
+/// The frontend's traces since `start` that the Jaeger at `root` has; `filter` is more of the query, with its `&`.
+pub fn traces(root: &str, start: u128, filter: &str) -> Result<Vec<Trace>> {
+    let end = now_us()? + 60_000_000;
+    let query = format!("service=frontend&start={start}&end={end}&limit={MOST_TRACES}{filter}");
+    read(&http::get_from(root, &format!("/api/traces?{query}"))?)
 }
 
 impl Drop for Running {
@@ -133,13 +141,15 @@ fn trace(value: &Value) -> Trace {
             span["references"].as_array().and_then(|r| r.iter().find(|r| r["refType"] == "CHILD_OF"));
         let parent = parent.and_then(|r| r["spanID"].as_str());
         let process = span["processID"].as_str().unwrap_or_default();
+        let service = value["processes"][process]["serviceName"].as_str().unwrap_or_default();
         let tag = |key: &str| {
             let tags = span["tags"].as_array().map_or(&[][..], Vec::as_slice);
             tags.iter().find(|tag| tag["key"] == key).map(|tag| &tag["value"])
         };
         let number = |key: &str| span[key].as_u64();
         Span {
-            service: value["processes"][process]["serviceName"].as_str().unwrap_or_default().to_owned(),
+            // On Kubernetes the sample's manifest calls its services by longer names.
+            service: service.trim_end_matches("-service").to_owned(),
             name: span["operationName"].as_str().unwrap_or_default().to_owned(),
             kind: tag("span.kind").and_then(Value::as_str).unwrap_or_default().to_owned(),
             status: tag("http.response.status_code").and_then(Value::as_u64).unwrap_or(0) as u16,

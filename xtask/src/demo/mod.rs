@@ -4,6 +4,7 @@
 
 mod console;
 pub mod jaeger;
+pub mod kubernetes;
 mod report;
 
 use std::{
@@ -18,6 +19,7 @@ use self::report::Report;
 use crate::{
     agent::{Agent, Cost},
     build::{self, Profile},
+    http,
     load::{self, Answers},
     process,
     services::{self, Application, Program},
@@ -144,7 +146,7 @@ impl Stage {
         let text =
             format!("sending {} requests a second for {}", options.rate, ui::seconds(options.duration));
         let answers = Step::run(text, |_| {
-            let answers = load::run(self.application.port(), options.rate, options.duration);
+            let answers = load::run(&http::loopback(self.application.port()), options.rate, options.duration);
             self.agent.check()?;
             process::check_interrupted().map(|()| answers)
         })?;

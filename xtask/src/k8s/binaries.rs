@@ -25,8 +25,15 @@ pub const COREDNS: &str = "v1.14.7";
 /// The version of the program that holds a pod's namespaces, as Kubernetes numbers it.
 pub const PAUSE: &str = "3.10";
 /// The names that `kube` answers to.
-pub const NAMES: [&str; 7] =
-    ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"];
+pub const NAMES: [&str; 7] = [
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "kubectl",
+];
 
 const KUBE_SOURCE: &str = include_str!("go/kube/main.go");
 const COREDNS_SOURCE: &str = include_str!("go/coredns/main.go");
@@ -118,13 +125,16 @@ fn build_coredns(dir: &Path) -> Result<()> {
 fn kube_manifest(theirs: &str, version: &str) -> Result<String> {
     let library = version.strip_prefix("v1.").context("the version is no v1.MINOR.PATCH")?;
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    let etcd = theirs.lines().map(words).find(|w| w.first().is_some_and(|w| w == "go.etcd.io/etcd/server/v3"));
+    let etcd =
+        theirs.lines().map(words).find(|w| w.first().is_some_and(|w| w == "go.etcd.io/etcd/server/v3"));
     let etcd = etcd.and_then(|w| w.get(1).cloned()).context("Kubernetes names no version of etcd")?;
     let mut ours = String::from("module kubebuild\n");
     for line in theirs.lines().filter(|line| line.starts_with("go ") || line.starts_with("godebug ")) {
         ours += &format!("{line}\n");
     }
-    ours += &format!("require k8s.io/kubernetes {version}\nrequire go.etcd.io/etcd/server/v3 {etcd}\nreplace (\n");
+    ours += &format!(
+        "require k8s.io/kubernetes {version}\nrequire go.etcd.io/etcd/server/v3 {etcd}\nreplace (\n"
+    );
     for line in theirs.lines().map(words) {
         if let [name, arrow, folder] = line.as_slice()
             && arrow == "=>"
@@ -149,9 +159,9 @@ fn version_flags(version: &str) -> String {
         ("buildDate", "1970-01-01T00:00:00Z"),
     ];
     let packages = ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"];
-    let flags = packages.iter().flat_map(|package| {
-        values.iter().map(move |(name, value)| format!("-X {package}.{name}={value}"))
-    });
+    let flags = packages
+        .iter()
+        .flat_map(|package| values.iter().map(move |(name, value)| format!("-X {package}.{name}={value}")));
     flags.collect::<Vec<_>>().join(" ")
 }
 

@@ -35,8 +35,7 @@ pub fn hierarchies() -> Vec<PathBuf> {
     }
     let entries = fs::read_dir(&root).into_iter().flatten().flatten().map(|entry| entry.path());
     // `cpu` is often a link to `cpu,cpuacct`: one of both is enough.
-    let mut found: Vec<_> =
-        entries.filter(|p| !p.is_symlink() && p.join("cgroup.procs").is_file()).collect();
+    let mut found: Vec<_> = entries.filter(|p| !p.is_symlink() && p.join("cgroup.procs").is_file()).collect();
     found.sort();
     found
 }

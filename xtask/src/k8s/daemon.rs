@@ -124,9 +124,9 @@ impl Daemon {
         let local = ["--leader-elect=false", "--bind-address=127.0.0.1"].map(str::to_owned);
         match self {
             Self::Containerd => vec!["--config".to_owned(), path("containerd.toml")],
-            Self::Etcd => {
-                ["--data-dir", &path("etcd"), "--unsafe-no-fsync", "--log-level", "warn"].map(str::to_owned).into()
-            }
+            Self::Etcd => ["--data-dir", &path("etcd"), "--unsafe-no-fsync", "--log-level", "warn"]
+                .map(str::to_owned)
+                .into(),
             Self::ApiServer => api_server(),
             Self::ControllerManager => {
                 let own = [

@@ -120,7 +120,9 @@ fn init(done: &Path) -> String {
     for (kept, folder) in BOUND {
         let kept = state(kept);
         let kept = kept.display();
-        script += &format!("mount --bind {kept} {folder}\nmount --make-private {folder}\nmount --make-shared {folder}\n");
+        script += &format!(
+            "mount --bind {kept} {folder}\nmount --make-private {folder}\nmount --make-shared {folder}\n"
+        );
     }
     for folder in VOLATILE {
         script += &format!("mount -t tmpfs tmpfs {folder}\nmount --make-shared {folder}\n");

@@ -139,7 +139,9 @@ fn memory() -> Vec<String> {
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
     let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
     match kib.map(|kib| kib / 1024) {
-        Some(mib) if mib < MEMORY_MIB => vec![format!("{mib} MiB of memory are free, {MEMORY_MIB} are needed")],
+        Some(mib) if mib < MEMORY_MIB => {
+            vec![format!("{mib} MiB of memory are free, {MEMORY_MIB} are needed")]
+        }
         _ => Vec::new(),
     }
 }

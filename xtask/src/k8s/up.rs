@@ -39,15 +39,16 @@ pub struct Options {
 
 /// Brings it up; if it is up, brings its images up to date.
 pub fn run(options: Options) -> Result<()> {
-    let _lock = down::lock()?;
     announce(options);
     preflight::ensure()?;
+    let _lock = down::lock()?;
     let programs = binaries::ensure()?;
     let archives = archives(&programs, options)?;
     let started = Instant::now();
     if status::up() {
         let given = store::import(&archives)?;
-        let images = if given.is_empty() { String::new() } else { format!("; new images: {}", given.join(", ")) };
+        let images =
+            if given.is_empty() { String::new() } else { format!("; new images: {}", given.join(", ")) };
         ui::heading(format!("the cluster is already up{images}"));
     } else {
         if down::anything_left() {
@@ -90,7 +91,9 @@ fn start(programs: &Programs, archives: &[image::Archive]) -> Result<()> {
     Step::run("starting containerd and etcd", |_| {
         Daemon::Containerd.start()?;
         Daemon::Etcd.start()?;
-        daemon::wait("containerd", Duration::from_secs(60), &[Daemon::Containerd], || on_node(&["ctr", "version"]))
+        daemon::wait("containerd", Duration::from_secs(60), &[Daemon::Containerd], || {
+            on_node(&["ctr", "version"])
+        })
     })?;
     // Images take as long as the API server: both at once.
     thread::scope(|scope| {
@@ -126,8 +129,8 @@ fn prepare(programs: &Programs) -> Result<()> {
     let containerd = process::which("containerd").context("containerd is missing")?;
     symlink(containerd, layout::program("containerd"))?;
     let pki = pki::create(&state("pki"))?;
-    fs::write(layout::admin_kubeconfig(), kubeconfig::render("admin", &pki.authority, &pki.admin))?;
-    fs::write(state("node.kubeconfig"), kubeconfig::render("node", &pki.authority, &pki.node))?;
+    pki::write(&layout::admin_kubeconfig(), &kubeconfig::render("admin", &pki.authority, &pki.admin))?;
+    pki::write(&state("node.kubeconfig"), &kubeconfig::render("node", &pki.authority, &pki.node))?;
     let containerd = config::containerd(store::network_plugins()?, &image::pause_name());
     fs::write(state("containerd.toml"), containerd)?;
     fs::write(state("cni/10-bridge.conflist"), config::network().to_string())?;
@@ -179,11 +182,11 @@ fn dns() -> Result<()> {
     let needed = [Daemon::ApiServer, Daemon::ControllerManager, Daemon::Scheduler, Daemon::Kubelet];
     daemon::wait("CoreDNS", Duration::from_secs(90), &needed, || {
         let path = "jsonpath={.status.readyReplicas}";
-        kubectl::run(&["-n", "kube-system", "get", "deployment", "coredns", "-o", path]).is_ok_and(|n| n == "1")
+        kubectl::run(&["-n", "kube-system", "get", "deployment", "coredns", "-o", path])
+            .is_ok_and(|n| n == "1")
     })?;
     // Pods of this namespace are refused until its account is there.
     daemon::wait("the default service account", Duration::from_secs(60), &needed, || {
         kubectl::run(&["get", "serviceaccount", "default"]).is_ok()
     })
 }
-

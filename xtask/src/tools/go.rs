@@ -21,7 +21,9 @@ pub const BUILD_LIMIT: Duration = Duration::from_secs(90 * 60);
 pub fn ensure(minor: u32, purpose: &str) -> Result<()> {
     match version() {
         Some(found) if found >= minor => Ok(()),
-        Some(found) => bail!("{purpose} needs Go 1.{minor} or newer, and this is 1.{found} (https://go.dev/dl)"),
+        Some(found) => {
+            bail!("{purpose} needs Go 1.{minor} or newer, and this is 1.{found} (https://go.dev/dl)")
+        }
         None => bail!("{purpose} needs Go 1.{minor} or newer on PATH (https://go.dev/dl)"),
     }
 }

@@ -140,7 +140,6 @@ fn product(source: &Path) -> Result<Set> {
         runtime.add(part, &library.join(part.file_name().unwrap_or_default()))?;
     }
     runtime.add(&parts.packages, Path::new("/app/packages"))?;
-    runtime.leave_out(|path| path.components().any(|part| part.as_os_str() == "__pycache__"));
     runtime.add_libraries()?;
     let mut bottom = Layer::default();
     bottom.tree(&runtime)?;
@@ -187,8 +186,10 @@ fn backends() -> Result<Set> {
         image
     };
     let (repository, version) = jaeger::IMAGE.rsplit_once(':').context("Jaeger's image has no tag")?;
-    let images =
-        vec![image(named(repository, version)?, PATHS[0]), image(named(COLLECTOR, COLLECTOR_VERSION)?, PATHS[1])];
+    let images = vec![
+        image(named(repository, version)?, PATHS[0]),
+        image(named(COLLECTOR, COLLECTOR_VERSION)?, PATHS[1]),
+    ];
     Ok(Set { kind: "jaeger", images })
 }
 
@@ -244,7 +245,8 @@ mod tests {
         let text = "image: docker.io/jaegertracing/jaeger:2.13.0\nimage: \"jaegertracing/jaeger:2.14.0\"\n\
             - {image: jaegertracing/jaeger:2.15.0, name: x}\nimage: example/jaegertracing/jaeger:1\n";
         let found = references(text, "docker.io/jaegertracing/jaeger");
-        let expected = ["2.13.0", "2.14.0", "2.15.0"].map(|tag| format!("docker.io/jaegertracing/jaeger:{tag}"));
+        let expected =
+            ["2.13.0", "2.14.0", "2.15.0"].map(|tag| format!("docker.io/jaegertracing/jaeger:{tag}"));
         assert_eq!(found, expected);
     }
 }

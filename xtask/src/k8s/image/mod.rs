@@ -16,7 +16,11 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{cache, process, tree::{self, Tree}, ui::Step};
+use crate::{
+    cache, process,
+    tree::{self, Tree},
+    ui::Step,
+};
 
 /// How many archives of a kind are kept: each is up to some hundred megabytes.
 const KEPT: usize = 3;
@@ -80,7 +84,8 @@ impl Layer {
         let stamp = |(path, source): (&PathBuf, &Source)| -> Result<_> {
             let file = match source {
                 Source::File(host) => {
-                    let meta = fs::metadata(host).with_context(|| format!("cannot read {}", host.display()))?;
+                    let meta =
+                        fs::metadata(host).with_context(|| format!("cannot read {}", host.display()))?;
                     Some((meta.len(), meta.mtime(), meta.mtime_nsec(), meta.mode()))
                 }
                 _ => None,

@@ -42,8 +42,8 @@ pub fn create(folder: &Path) -> Result<Pki> {
         let key = KeyPair::generate()?;
         let certificate = leaf(subject, names)?.signed_by(&key, &authority)?;
         let identity = Identity { certificate: certificate.pem(), key: key.serialize_pem() };
-        write(&folder.join(&format!("{name}.crt")), &identity.certificate)?;
-        write(&folder.join(&format!("{name}.key")), &identity.key)?;
+        write(&folder.join(format!("{name}.crt")), &identity.certificate)?;
+        write(&folder.join(format!("{name}.key")), &identity.key)?;
         Ok(identity)
     };
     let service = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"];

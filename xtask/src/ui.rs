@@ -18,6 +18,8 @@ use crate::workspace;
 
 /// How much of a log's end is shown when a step fails.
 const SHOWN_LINES: usize = 25;
+/// How much of a log's line is shown as progress, in characters, where the terminal does not say its width.
+const WIDTH: usize = 100;
 
 /// Whether progress can be drawn over itself.
 fn terminal() -> bool {
@@ -172,14 +174,15 @@ fn progress(name: &str, started: Instant, next: &mut Instant, log: Option<&Path>
     let latest = || log.map(|l| tail(l, 1)).and_then(|mut lines| lines.pop()).unwrap_or_default();
     if terminal() {
         let mut text = format!("   ...  {name} ({} s) {}", elapsed.as_secs(), latest());
-        let width = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()).unwrap_or(100);
+        let width = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()).unwrap_or(WIDTH);
         if let Some((cut, _)) = text.char_indices().nth(width) {
             text.truncate(cut);
         }
         let _ = write!(io::stderr(), "\r\x1b[2K{text}");
     } else if Instant::now() >= *next {
         *next = Instant::now() + Duration::from_secs(30);
-        line(&format!("   ...  {name} ({} s) {}", elapsed.as_secs(), latest()));
+        let latest: String = latest().chars().take(WIDTH).collect();
+        line(&format!("   ...  {name} ({} s) {latest}", elapsed.as_secs()));
     }
 }
 

@@ -85,7 +85,7 @@ pub fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Status => return Ok(if status::print()? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         Verb::Kubectl { arguments } => match kubectl::exec(&arguments)? {},
         Verb::Daemon(Turn::Stop { name }) => name.stop()?,
-        Verb::Daemon(Turn::Start { name }) => name.start()?,
+        Verb::Daemon(Turn::Start { name }) => start(name)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -98,4 +98,10 @@ pub fn up(no_images: bool) -> Result<()> {
 /// Removes everything of it.
 pub fn down() -> Result<()> {
     down::run()
+}
+
+/// Starts a daemon; returns when the API server answers, if it is that.
+pub fn start(daemon: Daemon) -> Result<()> {
+    daemon.start()?;
+    if daemon == Daemon::ApiServer { up::api_ready(std::time::Duration::from_secs(120)) } else { Ok(()) }
 }

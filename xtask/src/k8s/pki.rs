@@ -36,14 +36,14 @@ pub struct Pki {
 pub fn create(folder: &Path) -> Result<Pki> {
     fs::create_dir_all(folder)?;
     let authority = CertifiedIssuer::self_signed(authority()?, KeyPair::generate()?)?;
-    write(folder, "ca.crt", &authority.pem())?;
-    write(folder, "ca.key", &authority.key().serialize_pem())?;
+    write(&folder.join("ca.crt"), &authority.pem())?;
+    write(&folder.join("ca.key"), &authority.key().serialize_pem())?;
     let issue = |name: &str, subject: &[(DnType, &str)], names: &[&str]| -> Result<Identity> {
         let key = KeyPair::generate()?;
         let certificate = leaf(subject, names)?.signed_by(&key, &authority)?;
         let identity = Identity { certificate: certificate.pem(), key: key.serialize_pem() };
-        write(folder, &format!("{name}.crt"), &identity.certificate)?;
-        write(folder, &format!("{name}.key"), &identity.key)?;
+        write(&folder.join(format!("{name}.crt")), &identity.certificate)?;
+        write(&folder.join(format!("{name}.key")), &identity.key)?;
         Ok(identity)
     };
     let service = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"];
@@ -57,8 +57,8 @@ pub fn create(folder: &Path) -> Result<Pki> {
     let node = issue("node", &nodes, &[NODE, NODE_IP])?;
     // Service accounts' tokens are signed by a key without a certificate.
     let key = KeyPair::generate()?;
-    write(folder, "sa.key", &key.serialize_pem())?;
-    write(folder, "sa.pub", &key.public_key_pem())?;
+    write(&folder.join("sa.key"), &key.serialize_pem())?;
+    write(&folder.join("sa.pub"), &key.public_key_pem())?;
     Ok(Pki { authority: authority.pem(), admin, node })
 }
 
@@ -83,9 +83,10 @@ fn leaf(subject: &[(DnType, &str)], names: &[&str]) -> Result<CertificateParams>
     Ok(params)
 }
 
-fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
-    let path = folder.join(name);
-    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-    Ok(())
+/// Writes what only we may read.
+pub fn write(path: &Path, text: &str) -> Result<()> {
+    // The mode comes before the secret.
+    let file = fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -2,7 +2,10 @@
 //!
 //! In: the daemons' cgroups, the API server. Out: a table on standard output.
 
-use std::fs;
+use std::{
+    fs,
+    io::{self, Write},
+};
 
 use anyhow::Result;
 
@@ -26,15 +29,19 @@ pub fn up() -> bool {
 
 /// Prints it; returns whether the cluster is up.
 pub fn print() -> Result<bool> {
+    let (up, text) = describe()?;
+    // A reader that has seen enough is no error.
+    let _ = io::stdout().write_all(text.as_bytes());
+    Ok(up)
+}
+
+fn describe() -> Result<(bool, String)> {
     if !down::anything_left() {
-        println!("no cluster is here (`cargo xtask k8s up`)");
-        return Ok(false);
+        return Ok((false, "no cluster is here (`cargo xtask k8s up`)\n".to_owned()));
     }
     let up = up();
-    println!(
-        "{}",
-        if up { "the cluster is up" } else { "the cluster is not whole (`cargo xtask k8s down`, then `up`)" }
-    );
+    let word = if up { "up" } else { "not whole (`cargo xtask k8s down`, then `up`)" };
+    let mut text = format!("the cluster is {word}\n");
     for daemon in Daemon::ALL {
         let pids = daemon.processes();
         let mib = pids.iter().filter_map(|pid| memory_mib(*pid)).sum::<u64>();
@@ -42,18 +49,18 @@ pub fn print() -> Result<bool> {
             Some(pid) => format!("runs     pid {pid:<8} {mib:>5} MiB"),
             None => "stopped".to_owned(),
         };
-        println!("  {:<24} {state}", daemon.name());
+        text += &format!("  {:<24} {state}\n", daemon.name());
     }
-    println!("  KUBECONFIG={}", layout::admin_kubeconfig().display());
-    println!("  logs: {}", state("log").display());
+    text += &format!("  KUBECONFIG={}\n", layout::admin_kubeconfig().display());
+    text += &format!("  logs: {}\n", state("log").display());
     for name in store::known().keys() {
-        println!("  image {name}");
+        text += &format!("  image {name}\n");
     }
     if up {
-        print!("{}", kubectl::run(&["get", "nodes", "-o", "wide"])?);
-        print!("{}", kubectl::run(&["get", "pods", "--all-namespaces", "-o", "wide"])?);
+        text += &kubectl::run(&["get", "nodes", "-o", "wide"])?;
+        text += &kubectl::run(&["get", "pods", "--all-namespaces", "-o", "wide"])?;
     }
-    Ok(up)
+    Ok((up, text))
 }
 
 /// What a process has of its own and shares with files, in MiB.

@@ -39,9 +39,9 @@ pub struct Options {
 
 /// Brings it up; if it is up, brings its images up to date.
 pub fn run(options: Options) -> Result<()> {
-    let _lock = down::lock()?;
     announce(options);
     preflight::ensure()?;
+    let _lock = down::lock()?;
     let programs = binaries::ensure()?;
     let archives = archives(&programs, options)?;
     let started = Instant::now();
@@ -129,8 +129,8 @@ fn prepare(programs: &Programs) -> Result<()> {
     let containerd = process::which("containerd").context("containerd is missing")?;
     symlink(containerd, layout::program("containerd"))?;
     let pki = pki::create(&state("pki"))?;
-    fs::write(layout::admin_kubeconfig(), kubeconfig::render("admin", &pki.authority, &pki.admin))?;
-    fs::write(state("node.kubeconfig"), kubeconfig::render("node", &pki.authority, &pki.node))?;
+    pki::write(&layout::admin_kubeconfig(), &kubeconfig::render("admin", &pki.authority, &pki.admin))?;
+    pki::write(&state("node.kubeconfig"), &kubeconfig::render("node", &pki.authority, &pki.node))?;
     let containerd = config::containerd(store::network_plugins()?, &image::pause_name());
     fs::write(state("containerd.toml"), containerd)?;
     fs::write(state("cni/10-bridge.conflist"), config::network().to_string())?;

@@ -1,13 +1,13 @@
 //! Images as files: what `docker save` writes and containerd imports, made without a container engine.
 //!
-//! In: images with their layers. Out: one tar file. The same contents always give the same digests: owners are root,
-//! times are zero, entries are in order.
+//! In: images with their layers. Out: one tar file. The same files always give the same digests: owners are root,
+//! entries are in order, only files have a time.
 
 use std::{
     collections::BTreeMap,
     fs::File,
     io::{self, BufReader, BufWriter, Read, Write},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -129,6 +129,8 @@ fn add(path: &Path, source: Option<&Source>, archive: &mut Builder<impl Write>) 
             let mode = if meta.permissions().mode() & 0o111 == 0 { 0o644 } else { 0o755 };
             let mut header = header(EntryType::Regular, mode);
             header.set_size(meta.len());
+            // Java's and Python's caches of what they load name the times of their sources.
+            header.set_mtime(u64::try_from(meta.mtime()).unwrap_or(0));
             archive.append_data(&mut header, path, BufReader::new(file).take(meta.len()))?;
         }
     }

@@ -140,7 +140,6 @@ fn product(source: &Path) -> Result<Set> {
         runtime.add(part, &library.join(part.file_name().unwrap_or_default()))?;
     }
     runtime.add(&parts.packages, Path::new("/app/packages"))?;
-    runtime.leave_out(|path| path.components().any(|part| part.as_os_str() == "__pycache__"));
     runtime.add_libraries()?;
     let mut bottom = Layer::default();
     bottom.tree(&runtime)?;

@@ -97,10 +97,10 @@ impl Cache {
         self.kept.subscribe()
     }
 
-    /// The pod that a process with these cgroups is in, and its container's id.
-    pub fn find(&self, berths: &[Berth]) -> Option<(Arc<Pod>, Option<String>)> {
+    /// The first of these places that is in a known pod.
+    pub fn find<'a>(&self, berths: &'a [Berth]) -> Option<(Arc<Pod>, &'a Berth)> {
         let state = self.lock();
-        berths.iter().find_map(|berth| Some((state.pod(&berth.pod)?, berth.container.clone())))
+        berths.iter().find_map(|berth| Some((state.pod(&berth.pod)?, berth)))
     }
 
     /// The pod that has a container of this id.

@@ -82,7 +82,7 @@ pub(super) fn paths(cgroup: &str) -> Vec<String> {
 }
 
 /// The id of the innermost container that any of the paths names.
-pub(super) fn container_id(paths: &[String]) -> Option<String> {
+pub fn container_id(paths: &[String]) -> Option<String> {
     paths.iter().find_map(|path| path.rsplit('/').find_map(component))
 }
 

@@ -6,12 +6,14 @@
 
 mod entry;
 mod judge;
+mod pods;
+mod seat;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs,
     path::Path,
-    sync::{MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard, PoisonError},
     time::Instant,
 };
 
@@ -19,10 +21,8 @@ use sockspan_ebpf::{EventKind, Lifecycle, Policy};
 
 use crate::{
     capture::{Traced, chain},
-    process::{
-        Host, Listeners, Process, Procfs, Runtime, resource,
-        selection::{Selection, Verdict},
-    },
+    kubernetes::{self, Cache, Decision},
+    process::{Glance, Host, Listeners, Process, Procfs, Runtime, resource, selection::Selection},
     span::{Attribute, Resource, Value},
 };
 
@@ -37,6 +37,8 @@ pub struct Arrival {
     pub tgid: u32,
     /// What its spans say of it.
     pub resource: Resource,
+    /// Whether that is all; if not, its spans wait a while for the rest.
+    pub complete: bool,
 }
 
 /// What the pipeline is told.
@@ -44,6 +46,8 @@ pub struct Arrival {
 pub enum News {
     /// A process is traced from now on, or more is known of it.
     Arrival(Arrival),
+    /// A process goes on, and is traced no more.
+    Leave(u32),
     /// The threads of this process were no evidence after all: what they seemed to prove is taken back.
     Distrust(u32),
 }
@@ -59,6 +63,18 @@ pub struct Rules {
     pub service_name: Naming,
     /// Attributes for every resource.
     pub attributes: Vec<(String, String)>,
+    /// Whom to trace in pods, where Kubernetes is used.
+    pub kubernetes: Option<kubernetes::Rules>,
+}
+
+/// What the census knows the pods by.
+pub struct Cluster {
+    /// The pods.
+    pub cache: Arc<Cache>,
+    /// The node that this is.
+    pub node: String,
+    /// The agent runs in a pod.
+    pub in_pod: bool,
 }
 
 /// The processes.
@@ -68,6 +84,11 @@ pub struct Census {
     rules: Rules,
     traced: Traced,
     entries: Entries,
+    cluster: Option<Arc<Cache>>,
+    /// What has been decided on each pod.
+    verdicts: HashMap<Arc<str>, Decision>,
+    /// Cgroup names of pods that processes were seen in and that are not known; `None` is too many to name.
+    unknown: Option<HashSet<Box<str>>>,
 }
 
 impl Census {
@@ -75,10 +96,17 @@ impl Census {
     ///
     /// # Errors
     /// `/proc` cannot be read.
-    pub fn new(rules: Rules, traced: Traced) -> std::io::Result<Self> {
+    pub fn new(rules: Rules, traced: Traced, cluster: Option<Cluster>) -> std::io::Result<Self> {
         let procfs = Procfs::new("/proc")?;
-        let host = Host::read(&procfs, Path::new("/"));
-        Ok(Self { procfs, host, rules, traced, entries: Entries::default() })
+        // In a pod, the files around are those of an image, and the host is seen through its first process.
+        let root = if cluster.as_ref().is_some_and(|c| c.in_pod) { "/proc/1/root" } else { "/" };
+        let mut host = Host::read(&procfs, Path::new(root));
+        let cluster = cluster.map(|Cluster { cache, node, .. }| {
+            host.name = Some(node);
+            cache
+        });
+        let (verdicts, unknown) = (HashMap::new(), Some(HashSet::new()));
+        Ok(Self { procfs, host, rules, traced, entries: Entries::default(), cluster, verdicts, unknown })
     }
 
     /// The entries, for `/status`.
@@ -133,8 +161,10 @@ impl Census {
                 Vec::new()
             }
             EventKind::Exec => {
-                let inherits = self.lock().remove(&pid).is_some_and(|e| e.traced);
-                self.look(pid, &mut Listeners::default(), Moment::Exec { inherits })
+                let before = self.lock().remove(&pid);
+                let named = before.as_ref().is_some_and(|e| e.named);
+                let inherits = before.is_some_and(|e| e.traced);
+                self.look(pid, &mut Listeners::default(), Moment::Exec { inherits, named })
             }
             // The kernel side tells of the children of traced processes only; the parent may be gone by now.
             EventKind::Fork => self.look(pid, &mut Listeners::default(), Moment::Fork),
@@ -166,6 +196,9 @@ impl Census {
         if known == Some(true) {
             return Vec::new();
         }
+        if let Some(seat) = self.seat(pid) {
+            return self.look_in_pod(&glance, &seat, moment);
+        }
         let ports = if self.rules.selection.needs_ports() {
             listeners.ports(&self.procfs, pid).unwrap_or_default()
         } else {
@@ -183,31 +216,35 @@ impl Census {
         }
         let Ok(process) = self.procfs.process(pid) else { return Vec::new() };
         let verdict = self.rules.selection.decide(&process, parent_traced, &ports);
+        let entry = Entry::left(process.identity, process.executable.clone(), verdict.reason());
         if !verdict.is_selected() {
-            self.leave(&process, &verdict);
-            return Vec::new();
+            return self.leave(entry);
         }
-        self.arrive(&process, verdict.reason(), moment)
+        self.arrive(&process, entry, moment)
     }
 
-    fn leave(&mut self, process: &Process, verdict: &Verdict) {
+    /// Leaves a process alone; tells of it if it was traced before.
+    fn leave(&mut self, entry: Entry) -> Vec<News> {
+        let pid = entry.pid;
         // The kernel side may have added it as a child.
-        self.traced.remove(process.pid());
-        self.lock().insert(process.pid(), Entry::left(process, verdict.reason()));
+        self.traced.remove(pid);
+        let before = self.lock().insert(pid, entry);
+        before.filter(|e| e.traced).map(|_| News::Leave(pid)).into_iter().collect()
     }
 
-    fn arrive(&mut self, process: &Process, reason: &str, moment: Moment) -> Vec<News> {
-        let pid = process.pid();
+    fn arrive(&mut self, process: &Process, left: Entry, moment: Moment) -> Vec<News> {
+        let (pid, reason) = (process.pid(), left.reason.clone());
         let runtime = Runtime::detect(&self.procfs, process);
         let Judgement { policy, causality } = self.judge(process, &runtime, moment);
-        let resource = self.resource(process, &runtime);
+        let resource = self.resource(process, &runtime, left.facts.as_ref());
+        let complete = left.is_complete();
         let mut entry = Entry {
             traced: true,
             service: Some(resource.service_name.clone()),
             runtime: runtime.language().to_owned(),
             causality,
             policy,
-            ..Entry::left(process, reason)
+            ..left
         };
         if let Err(error) = self.traced.add(pid, policy) {
             tracing::warn!("process {pid} cannot be traced: {}", chain(&error));
@@ -224,7 +261,7 @@ impl Census {
         self.lock().insert(pid, entry);
         let mut news = Vec::new();
         if traced {
-            news.push(News::Arrival(Arrival { tgid: pid, resource }));
+            news.push(News::Arrival(Arrival { tgid: pid, resource, complete }));
         }
         // Until now a child was what its parent is, or was.
         let parent = self.lock().get(&process.parent).map(|e| e.policy);
@@ -234,9 +271,10 @@ impl Census {
         news
     }
 
-    fn resource(&self, process: &Process, runtime: &Runtime) -> Resource {
+    fn resource(&self, process: &Process, runtime: &Runtime, facts: Option<&kubernetes::Facts>) -> Resource {
         let parent = self.procfs.process(process.parent).ok();
-        let mut resource = resource(process, parent.as_ref(), runtime, &self.host, &self.rules.attributes);
+        let (host, attributes) = (&self.host, &self.rules.attributes);
+        let mut resource = resource(process, parent.as_ref(), runtime, host, attributes, facts);
         let set = process.executable.as_deref().and_then(|path| (self.rules.service_name)(path));
         if let Some(name) = set {
             for attribute in resource.attributes.iter_mut().filter(|a| a.key == "service.name") {
@@ -267,8 +305,8 @@ impl Census {
         let Judgement { policy, causality } = self.judge(&process, &runtime, Moment::Found);
         let mut news = Vec::new();
         if runtime.language() != entry.runtime {
-            let resource = self.resource(&process, &runtime);
-            news.push(News::Arrival(Arrival { tgid: pid, resource }));
+            let resource = self.resource(&process, &runtime, entry.facts.as_ref());
+            news.push(News::Arrival(Arrival { tgid: pid, resource, complete: entry.is_complete() }));
         }
         let changed = policy != entry.policy;
         if changed && self.traced.add(pid, policy).is_err() {

@@ -4,7 +4,7 @@ use std::{io::IsTerminal as _, process::ExitCode};
 
 use sockspan::{
     chain::chain,
-    preflight, run,
+    kubernetes, preflight, run,
     settings::{Error, Invocation, Level, Settings, Verb},
 };
 use tracing_subscriber::filter::LevelFilter;
@@ -38,7 +38,11 @@ fn act(Invocation { verb, settings }: &Invocation) -> anyhow::Result<ExitCode> {
 
 fn preflight(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
     let options = preflight::Options { probes: settings.probes, uprobes: settings.uprobes, mount: true };
-    let report = preflight::run(&run::system(settings), options);
+    let mut report = preflight::run(&run::system(settings), options);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if let Some(check) = runtime.block_on(kubernetes::check(&settings.kubernetes)) {
+        report.add(check);
+    }
     if json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {

@@ -2,6 +2,8 @@
 //!
 //! In: [`Input`]s, from the kernel or from a recording. Out: [`Yield`].
 
+mod waiting;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -19,6 +21,8 @@ use crate::{
     record::Input,
     span::{Attribute, Resource, Span, SpanKind, assemble::Assembler, clock::Clock},
 };
+
+use waiting::Waiting;
 
 /// Exchanges that are looked after at a time, for each connection that may be.
 const EXCHANGES_PER_CONNECTION: usize = 4;
@@ -64,6 +68,9 @@ pub struct Pipeline {
     assembler: Assembler,
     resources: HashMap<u32, Arc<Resource>>,
     leaving: Vec<(Nanos, u32)>,
+    /// Traced no more, though they go on; what was under way of theirs is given up once more then.
+    left: Vec<(Nanos, u32)>,
+    waiting: Waiting,
     serving: HashSet<u32>,
     metrics: Arc<Metrics>,
     max_duration: Nanos,
@@ -115,6 +122,8 @@ impl Pipeline {
             assembler: options.assembler,
             resources: HashMap::new(),
             leaving: Vec::new(),
+            left: Vec::new(),
+            waiting: Waiting::default(),
             serving: HashSet::new(),
             metrics,
             max_duration: u64::try_from(options.max_duration.as_nanos()).unwrap_or(u64::MAX),
@@ -138,9 +147,16 @@ impl Pipeline {
                 self.metrics.events_lost.add(EventLoss::Damaged, damaged);
                 events.into_iter().for_each(|event| self.order.push(event));
             }
-            Input::Process { tgid, resource } => {
+            Input::Process { tgid, resource, complete } => {
                 self.leaving.retain(|(_, leaving)| *leaving != tgid);
+                self.left.retain(|(_, left)| *left != tgid);
                 self.resources.insert(tgid, Arc::new(resource));
+                self.waiting.expect(tgid, !complete);
+            }
+            Input::Leave { tgid } => {
+                self.leave(tgid);
+                // The kernel side may have told of more before it heard.
+                self.left.push((self.now.saturating_add(TIDY), tgid));
             }
             Input::Clock { monotonic, wall } => {
                 self.assembler.clock.observe(monotonic, wall);
@@ -149,6 +165,13 @@ impl Pipeline {
             }
         }
         self.run(out);
+    }
+
+    /// What is over becomes spans all the same; what is under way does not.
+    fn leave(&mut self, tgid: u32) {
+        for kind in self.exchanges.leave(tgid) {
+            self.metrics.exchange(side(kind), Err(DropReason::NotSelected));
+        }
     }
 
     fn run(&mut self, out: &mut Yield) {
@@ -171,6 +194,7 @@ impl Pipeline {
         for kind in self.exchanges.finish(&mut self.settled) {
             self.metrics.exchange(side(kind), Err(DropReason::Shutdown));
         }
+        self.waiting.give_up();
         self.yield_spans(out);
     }
 
@@ -240,11 +264,14 @@ impl Pipeline {
         self.pass_on(out);
         self.exchanges.expire(self.now.saturating_sub(self.max_duration));
         let now = self.now;
-        let resources = &mut self.resources;
+        let left = self.left.extract_if(.., |(due, _)| *due <= now).collect::<Vec<_>>();
+        left.into_iter().for_each(|(_, tgid)| self.leave(tgid));
+        let (resources, waiting) = (&mut self.resources, &mut self.waiting);
         self.leaving.retain(|(due, tgid)| {
             let stays = *due > now;
             if !stays {
                 resources.remove(tgid);
+                waiting.expect(*tgid, false);
             }
             stays
         });
@@ -254,20 +281,28 @@ impl Pipeline {
         for Loss { kind, reason } in self.exchanges.losses.drain(..) {
             self.metrics.exchange(side(kind), Err(drop_reason(reason)));
         }
-        for settled in self.settled.drain(..) {
-            let identity = &settled.exchange.identity;
-            let side = side(identity.kind);
-            let resource = self.resources.get(&identity.tgid).cloned();
-            let resource = resource.unwrap_or_else(|| Arc::new(unknown(identity.tgid)));
-            match self.assembler.span(&settled, &resource) {
-                Ok(span) => {
-                    self.metrics.exchange(side, Ok(()));
-                    let evidence = settled.parent.as_ref().map_or(LinkEvidence::None, |p| p.evidence);
-                    self.metrics.links.inc(evidence);
-                    out.spans.push(span);
+        let settled = std::mem::take(&mut self.settled);
+        for settled in self.waiting.sort(settled, self.now) {
+            self.yield_span(&settled, out);
+        }
+    }
+
+    fn yield_span(&mut self, settled: &Settled, out: &mut Yield) {
+        let identity = &settled.exchange.identity;
+        let side = side(identity.kind);
+        let resource = self.resources.get(&identity.tgid).cloned();
+        let resource = resource.unwrap_or_else(|| Arc::new(unknown(identity.tgid)));
+        match self.assembler.span(settled, &resource) {
+            Ok(span) => {
+                self.metrics.exchange(side, Ok(()));
+                let evidence = settled.parent.as_ref().map_or(LinkEvidence::None, |p| p.evidence);
+                self.metrics.links.inc(evidence);
+                if self.waiting.expects(identity.tgid) {
+                    self.metrics.spans_incomplete.inc();
                 }
-                Err(reason) => self.metrics.exchange(side, Err(reason)),
+                out.spans.push(span);
             }
+            Err(reason) => self.metrics.exchange(side, Err(reason)),
         }
     }
 }

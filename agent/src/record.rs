@@ -34,6 +34,13 @@ pub enum Input {
         tgid: u32,
         /// Its resource.
         resource: Resource,
+        /// Whether that is all there is to say. If not, its spans wait a while for the rest.
+        complete: bool,
+    },
+    /// A process that is traced no more, though it goes on.
+    Leave {
+        /// The process.
+        tgid: u32,
     },
     /// Time has come to `monotonic`, which is `wall`, both in nanoseconds.
     Clock {
@@ -97,6 +104,17 @@ struct Process {
     tgid: u32,
     service: String,
     attributes: serde_json::Map<String, serde_json::Value>,
+    #[serde(default = "complete")]
+    complete: bool,
+}
+
+fn complete() -> bool {
+    true
+}
+
+#[derive(Serialize, Deserialize)]
+struct Leave {
+    tgid: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -184,11 +202,15 @@ impl Writer {
     pub fn write(&mut self, input: &Input) -> Result<(), Error> {
         match input {
             Input::Batch(bytes) => self.frame(1, bytes),
-            Input::Process { tgid, resource } => {
+            Input::Process { tgid, resource, complete } => {
                 let attributes =
                     resource.attributes.iter().map(|a| (a.key.to_string(), value(&a.value))).collect();
-                let process = Process { tgid: *tgid, service: resource.service_name.clone(), attributes };
+                let (service, complete) = (resource.service_name.clone(), *complete);
+                let process = Process { tgid: *tgid, service, attributes, complete };
                 self.frame(2, &serde_json::to_vec(&process).unwrap_or_default())
+            }
+            Input::Leave { tgid } => {
+                self.frame(4, &serde_json::to_vec(&Leave { tgid: *tgid }).unwrap_or_default())
             }
             Input::Clock { monotonic, wall } => {
                 let clock = Clock { monotonic: *monotonic, wall: *wall };
@@ -262,11 +284,16 @@ impl Reader {
             2 => {
                 let p: Process = serde_json::from_slice(&payload).map_err(|_| self.damaged())?;
                 let attributes = p.attributes.into_iter().map(attribute).collect();
-                Input::Process { tgid: p.tgid, resource: Resource { service_name: p.service, attributes } }
+                let resource = Resource { service_name: p.service, attributes };
+                Input::Process { tgid: p.tgid, resource, complete: p.complete }
             }
             3 => {
                 let c: Clock = serde_json::from_slice(&payload).map_err(|_| self.damaged())?;
                 Input::Clock { monotonic: c.monotonic, wall: c.wall }
+            }
+            4 => {
+                let left: Leave = serde_json::from_slice(&payload).map_err(|_| self.damaged())?;
+                Input::Leave { tgid: left.tgid }
             }
             _ => return Err(self.damaged()),
         };

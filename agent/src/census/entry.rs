@@ -10,7 +10,11 @@ use std::{
 use serde::Serialize;
 use sockspan_ebpf::Policy;
 
-use crate::process::{Identity, Process};
+use super::seat::Seat;
+use crate::{
+    kubernetes::{Facts, Pod},
+    process::Identity,
+};
 
 /// How soon and how seldom a process is looked at again.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -28,6 +32,15 @@ pub struct Entry {
     pub traced: bool,
     /// Why, or why not.
     pub reason: String,
+    /// The pod it is in: `namespace/name`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// The container's name, once it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// The rule that decided, of a process in a pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
     /// Its spans' service.name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
@@ -47,24 +60,48 @@ pub struct Entry {
     /// When it is looked at again.
     #[serde(skip)]
     pub(super) review: Review,
+    /// What its pod's cgroup is called.
+    #[serde(skip)]
+    pub(super) berth: Option<Box<str>>,
+    /// It was named by its id, or descends from such a process.
+    #[serde(skip)]
+    pub(super) named: bool,
+    /// What was last said of it by its pod.
+    #[serde(skip)]
+    pub(super) facts: Option<Facts>,
 }
 
 impl Entry {
     /// A process that is left alone, or of which nothing else is known yet.
-    pub(super) fn left(process: &Process, reason: &str) -> Self {
+    pub(super) fn left(identity: Identity, executable: Option<PathBuf>, reason: &str) -> Self {
         Self {
-            pid: process.pid(),
-            executable: process.executable.clone(),
+            pid: identity.pid,
+            executable,
             traced: false,
             reason: reason.to_owned(),
+            pod: None,
+            container: None,
+            rule: None,
             service: None,
             runtime: String::new(),
             causality: String::new(),
-            identity: process.identity,
+            identity,
             policy: Policy::None,
             lapsed: false,
             review: Review::soon(Instant::now()),
+            berth: None,
+            named: false,
+            facts: None,
         }
+    }
+
+    /// The same process, in a pod.
+    pub(super) fn seated(mut self, seat: &Seat, rule: &str) -> Self {
+        self.berth = seat.berth();
+        self.pod = seat.pod().map(Pod::full_name);
+        self.container = seat.container_name();
+        self.rule = Some(rule.to_owned());
+        self
     }
 
     /// Whether another look can find another policy for it. Hooks in an event loop stay.

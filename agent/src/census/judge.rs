@@ -26,13 +26,15 @@ pub(super) enum Moment {
     Exec {
         /// Whether it was traced before.
         inherits: bool,
+        /// Whether it was named by its id, or descends from such a process.
+        named: bool,
     },
 }
 
 impl Moment {
     /// Whether it descends from a traced process, whatever /proc says of its parent.
     pub(super) fn inherits(self) -> bool {
-        matches!(self, Self::Fork | Self::Exec { inherits: true })
+        matches!(self, Self::Fork | Self::Exec { inherits: true, .. })
     }
 
     /// Whether a process on `runtime` can be judged already. A child that has loaded nothing but what threads need
@@ -137,7 +139,7 @@ mod tests {
     #[test]
     fn what_has_just_begun_shows_nothing() {
         for runtime in [python(false), python(true), Runtime::Java, Runtime::Ruby] {
-            assert!(!Moment::Exec { inherits: true }.shows(&runtime), "{runtime:?}");
+            assert!(!Moment::Exec { inherits: true, named: false }.shows(&runtime), "{runtime:?}");
             assert!(Moment::Found.shows(&runtime), "{runtime:?}");
         }
     }

@@ -15,7 +15,7 @@ const LOG_EVERY: Duration = Duration::from_secs(60);
 /// Exponential backoff: doubled each time up to a limit, of which jitter takes up to a half. To what a server asks for,
 /// jitter adds up to a quarter.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     next: Duration,
     max: Duration,
     random: RandomState,
@@ -23,13 +23,13 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    pub(super) fn new(retry: &Retry) -> Self {
+    pub(crate) fn new(retry: &Retry) -> Self {
         Self { next: retry.initial.min(retry.max), max: retry.max, random: RandomState::new(), step: 0 }
     }
 
     /// The pause before the next attempt: the backoff, or what the server asked for where that is longer. Never shorter
     /// than asked; a server that asks for no pause at all gets the backoff all the same.
-    pub(super) fn pause(&mut self, asked: Option<Duration>) -> Duration {
+    pub(crate) fn pause(&mut self, asked: Option<Duration>) -> Duration {
         let whole = self.next;
         self.next = whole.saturating_mul(2).min(self.max);
         self.step += 1;

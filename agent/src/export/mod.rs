@@ -11,7 +11,7 @@
 //!   never given up for its age. While a server is away the queue fills, new traces are dropped and
 //!   counted, and what was queued arrives once the server is back.
 
-mod backoff;
+pub(crate) mod backoff;
 mod console;
 mod control;
 mod counts;

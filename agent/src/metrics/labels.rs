@@ -113,6 +113,8 @@ label! {
         Sampled = "sampled",
         /// The agent stopped before the exchange was over.
         Shutdown = "shutdown",
+        /// Its process was taken out of the selection before the exchange was over.
+        NotSelected = "not_selected",
     }
 }
 
@@ -183,5 +185,31 @@ label! {
         Instrumented = "instrumented",
         /// It matches, but could not be traced; `/status` says why.
         Failed = "failed",
+    }
+}
+
+label! {
+    /// What is watched in Kubernetes.
+    Watched {
+        /// This node's pods.
+        Pods = "pods",
+        /// All namespaces.
+        Namespaces = "namespaces",
+    }
+}
+
+label! {
+    /// Why a watch failed.
+    WatchError {
+        /// The API server did not answer, or the connection broke.
+        Unreachable = "unreachable",
+        /// It does not accept the agent's credentials.
+        Unauthorized = "unauthorized",
+        /// It does not allow the agent to watch.
+        Forbidden = "forbidden",
+        /// What the watch was to go on from is too long ago.
+        Expired = "expired",
+        /// Anything else.
+        Other = "other",
     }
 }

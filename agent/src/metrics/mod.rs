@@ -15,7 +15,7 @@ mod tests;
 pub use self::{
     labels::{
         DropReason, EventKind, EventLoss, Label, LinkEvidence, ProcessState, RequestResult, Side, SpanLoss,
-        SpanResult, Tracked, Untracked,
+        SpanResult, Tracked, Untracked, WatchError, Watched,
     },
     table::Source,
 };
@@ -143,6 +143,10 @@ pub struct Metrics {
     pub export_retries: Counter,
     /// Spans by what the export made of them.
     pub export_spans: Family<SpanResult>,
+    /// Failed requests and watches of the Kubernetes API.
+    pub watch_errors: Family<WatchError>,
+    /// Spans that went without what their pod's status had not told in time.
+    pub spans_incomplete: Counter,
 }
 
 impl Metrics {
@@ -163,6 +167,17 @@ pub struct Queue {
     pub spans: u64,
     /// Bytes they hold.
     pub bytes: u64,
+}
+
+/// How a watch of the Kubernetes API does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatchLevel {
+    /// Everything there is is known, and nothing has failed since.
+    pub synced: bool,
+    /// Objects that are known.
+    pub objects: u64,
+    /// Answers of the API server: pages of lists, and watches that began.
+    pub answers: u64,
 }
 
 /// How full a BPF map is.
@@ -186,6 +201,11 @@ pub trait Gauges: Send + Sync + 'static {
     fn tracked(&self, what: Tracked) -> u64;
     /// The number of processes in `state`.
     fn processes(&self, state: ProcessState) -> u64;
+    /// Of Kubernetes; `None` where it is off.
+    fn watched(&self, what: Watched) -> Option<WatchLevel> {
+        let _ = what;
+        None
+    }
     /// Called before a reading, for counts that live in the kernel ([`Counter::raise_to`]).
     fn refresh(&self, metrics: &Metrics) {
         let _ = metrics;

@@ -2,7 +2,9 @@
 //!
 //! In: [`Source`], the counters and the gauges. Out: samples, for whichever exporter asks.
 
-use super::{Counter, Family, Gauges, Grid, Label, Metrics, ProcessState, Tracked, process};
+use super::{
+    Counter, Family, Gauges, Grid, Label, Metrics, ProcessState, Tracked, WatchLevel, Watched, process,
+};
 use std::{fmt, sync::Arc};
 
 /// Where every number comes from.
@@ -232,6 +234,41 @@ pub const TABLE: &[Row] = &[
             states.for_each(|state| out(&[("state", state.text())], s.gauges.processes(*state)));
         },
     ),
+    gauge(
+        "sockspan_kubernetes_synced",
+        "sockspan.kubernetes.synced",
+        Unit::Things("1"),
+        "1 while everything is known and the watch works, 0 while the cache may be stale",
+        |s, out| watched(s, |level| u64::from(level.synced), out),
+    ),
+    gauge(
+        "sockspan_kubernetes_objects",
+        "sockspan.kubernetes.objects",
+        Unit::Things("{object}"),
+        "Objects that are known from the Kubernetes API",
+        |s, out| watched(s, |level| level.objects, out),
+    ),
+    counter(
+        "sockspan_kubernetes_answers",
+        "sockspan.kubernetes.answers",
+        "{answer}",
+        "Answers of the Kubernetes API: pages of first lists, and watches that began",
+        |s, out| watched(s, |level| level.answers, out),
+    ),
+    counter(
+        "sockspan_kubernetes_watch_errors",
+        "sockspan.kubernetes.watch.errors",
+        "{error}",
+        "Failed lists and watches of the Kubernetes API, by the reason",
+        |s, out| family("reason", &s.metrics.watch_errors, out),
+    ),
+    counter(
+        "sockspan_kubernetes_incomplete_spans",
+        "sockspan.kubernetes.incomplete_spans",
+        "{span}",
+        "Spans that went without what their pod's status had not told in time",
+        |s, out| single(&s.metrics.spans_incomplete, out),
+    ),
     Row {
         name: "process_cpu",
         otel: "process.cpu.time",
@@ -260,6 +297,14 @@ pub const TABLE: &[Row] = &[
 
 fn family<L: Label>(label: &'static str, family: &Family<L>, out: Out<'_>) {
     family.each().for_each(|(value, n)| out(&[(label, value.text())], n));
+}
+
+fn watched(source: &Source, read: fn(WatchLevel) -> u64, out: Out<'_>) {
+    for what in Watched::ALL {
+        if let Some(level) = source.gauges.watched(*what) {
+            out(&[("resource", what.text())], read(level));
+        }
+    }
 }
 
 fn grid<A: Label, B: Label>([first, second]: [&'static str; 2], grid: &Grid<A, B>, out: Out<'_>) {

@@ -45,13 +45,16 @@ pub struct Check {
 }
 
 impl Check {
-    fn ok(name: &'static str, cause: impl Into<String>) -> Self {
+    /// A check that came out so.
+    pub(crate) fn ok(name: &'static str, cause: impl Into<String>) -> Self {
         Self { name, verdict: Verdict::Ok, cause: cause.into(), cure: None }
     }
-    fn degraded(name: &'static str, cause: impl Into<String>, cure: impl Into<String>) -> Self {
+    /// A check that came out so.
+    pub(crate) fn degraded(name: &'static str, cause: impl Into<String>, cure: impl Into<String>) -> Self {
         Self { name, verdict: Verdict::Degraded, cause: cause.into(), cure: Some(cure.into()) }
     }
-    fn fatal(name: &'static str, cause: impl Into<String>, cure: impl Into<String>) -> Self {
+    /// A check that came out so.
+    pub(crate) fn fatal(name: &'static str, cause: impl Into<String>, cure: impl Into<String>) -> Self {
         Self { name, verdict: Verdict::Fatal, cause: cause.into(), cure: Some(cure.into()) }
     }
 }
@@ -98,6 +101,12 @@ pub struct Report {
 }
 
 impl Report {
+    /// Adds a check that was made elsewhere.
+    pub fn add(&mut self, check: Check) {
+        self.verdict = self.verdict.max(check.verdict);
+        self.checks.push(check);
+    }
+
     /// The checks that keep the agent from its work.
     pub fn fatal(&self) -> impl Iterator<Item = &Check> {
         self.checks.iter().filter(|check| check.verdict == Verdict::Fatal)

@@ -44,6 +44,7 @@ mod fixture;
 use std::path::PathBuf;
 
 pub use self::{
+    cgroup::{Berth, berths, container_id},
     event_loop::{event_loop, has_no_event_loop_modules},
     host::Host,
     ports::Listeners,

@@ -103,13 +103,18 @@ impl Procfs {
         Ok(Glance { identity, parent, executable: self.link(pid, "exe").map(without_deleted) })
     }
 
+    /// The paths of `pid` in the cgroup hierarchies, each once; none if it is gone.
+    pub fn cgroups(&self, pid: u32) -> Vec<String> {
+        cgroup::paths(&lossy(&self.read(pid, "cgroup").unwrap_or_default()))
+    }
+
     /// What is known of the process that has `pid` now. Without the right to read some of it, the rest.
     ///
     /// # Errors
     /// See [`Error`].
     pub fn process(&self, pid: u32) -> Result<Process, Error> {
         let Stat { identity, parent, comm } = self.stat(pid)?;
-        let cgroups = cgroup::paths(&lossy(&self.read(pid, "cgroup").unwrap_or_default()));
+        let cgroups = self.cgroups(pid);
         let process = Process {
             identity,
             parent,

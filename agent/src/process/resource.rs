@@ -1,7 +1,8 @@
 //! The resource of a process: who its spans are from, by OpenTelemetry's resource conventions.
 //!
-//! Where two sources name an attribute, the stronger wins: what was detected, then the agent's own
-//! `OTEL_RESOURCE_ATTRIBUTES`, then the process's, then [`service_name`]. `telemetry.*` is never taken from a process:
+//! Where two sources name an attribute, the stronger wins: what was detected, what follows from the pod's objects, then the
+//! agent's own `OTEL_RESOURCE_ATTRIBUTES`, then the pod's annotations, then the process's variable, then the service's
+//! name: the process's own, else the pod's, else [`service_name`]. `telemetry.*` is never taken from a process:
 //! it says what made the spans, and that is this program.
 //!
 //! Left out on purpose: `process.command_args` and `process.command_line` (arguments carry passwords and tokens), and
@@ -14,7 +15,8 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use uuid::Uuid;
 
-use super::{Host, Process, Runtime, service_name};
+use super::{Host, Process, Runtime, service::configured, service_name};
+use crate::kubernetes::Facts;
 use crate::span::{Attribute, Resource, Value, conventions::cut};
 
 /// The namespace for `service.instance.id` that the semantic conventions define.
@@ -71,25 +73,35 @@ fn percent_decode(text: &str) -> Option<String> {
 }
 
 /// The resource of `process`. `parent` is its parent process, if that can be read; `defaults` are attributes that the
-/// user gave the agent for everything it traces.
+/// user gave the agent for everything it traces; `facts` are what is known by the pod that it is in.
 pub fn resource(
     process: &Process,
     parent: Option<&Process>,
     runtime: &Runtime,
     host: &Host,
     defaults: &[(String, String)],
+    facts: Option<&Facts>,
 ) -> Resource {
     let mut attributes = Attributes::new();
     set(&mut attributes, "os.type", "linux");
     add_host(&mut attributes, host);
     add_process(&mut attributes, process, runtime);
     set(&mut attributes, "service.instance.id", instance_id(process, host));
+    if let Some(facts) = facts {
+        attributes.extend(facts.derived.iter().cloned());
+    }
     // The agent's own name is not the name of what it traces.
     add_configured(&mut attributes, defaults.iter().filter(|(key, _)| !key.starts_with("service.")).cloned());
     add_configured(&mut attributes, defaults.iter().filter(|(key, _)| key == "service.namespace").cloned());
+    if let Some(facts) = facts {
+        add_configured(&mut attributes, facts.annotated.iter().cloned());
+    }
     let own = process.environment.resource_attributes.as_deref().and_then(|list| parse_attributes(list).ok());
     add_configured(&mut attributes, own.unwrap_or_default());
-    let service_name = service_name(process, parent);
+    let service_name = match facts {
+        Some(facts) => configured(process).unwrap_or_else(|| facts.service_name.clone()),
+        None => service_name(process, parent),
+    };
     set(&mut attributes, "service.name", service_name.clone());
     add_telemetry(&mut attributes, runtime);
     let attributes = attributes.into_iter().map(|(key, value)| Attribute { key, value }).collect();

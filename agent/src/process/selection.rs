@@ -47,6 +47,7 @@ pub struct Selection {
     executables: Vec<GlobMatcher>,
     ports: Vec<u16>,
     all: bool,
+    pods: bool,
 }
 
 impl Selection {
@@ -69,7 +70,17 @@ impl Selection {
             .iter()
             .map(|text| Ok(glob(text)?.compile_matcher()))
             .collect::<Result<_, globset::Error>>()?;
-        Ok(Self { agent, pids: pids.to_vec(), executables, ports: ports.to_vec(), all })
+        Ok(Self { agent, pids: pids.to_vec(), executables, ports: ports.to_vec(), all, pods: false })
+    }
+
+    /// The same rules beside those for pods, which are for all processes in pods.
+    pub fn beside_pods(self) -> Self {
+        Self { pods: true, ..self }
+    }
+
+    /// Whether `--pid` names it.
+    pub fn names(&self, pid: u32) -> bool {
+        self.pids.contains(&pid)
     }
 
     /// Whether any rule needs the ports that processes listen on, which are costly to find out.
@@ -97,7 +108,8 @@ impl Selection {
         }
     }
 
-    fn never(&self, process: &Process) -> Option<String> {
+    /// Why `process` is never traced, if so.
+    pub fn never(&self, process: &Process) -> Option<String> {
         if process.pid() == self.agent {
             return Some("it is the agent itself".to_owned());
         }
@@ -125,6 +137,9 @@ impl Selection {
 
     fn unmatched(&self, process: &Process, ports: &[u16]) -> String {
         if self.pids.is_empty() && self.executables.is_empty() && self.ports.is_empty() {
+            if self.pods {
+                return "it is in no pod, and no --pid, --exe, --port or --all selects it".to_owned();
+            }
             return "nothing is selected: give --pid, --exe, --port or --all".to_owned();
         }
         let mut reason = format!("no rule matches process {}", process.pid());

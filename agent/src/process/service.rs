@@ -57,7 +57,8 @@ pub fn service_name(process: &Process, parent: Option<&Process>) -> String {
         .unwrap_or_else(|| "unknown_service".to_owned())
 }
 
-fn configured(process: &Process) -> Option<String> {
+/// The name that the process's own environment gives it.
+pub(super) fn configured(process: &Process) -> Option<String> {
     let environment = &process.environment;
     environment.service_name.as_deref().and_then(tidy).or_else(|| {
         let attributes = parse_attributes(environment.resource_attributes.as_deref()?).ok()?;

@@ -11,13 +11,15 @@ fn a_stream_reads_back_as_it_was_written() {
     };
     let mut writer = Writer::create(&path, [7; 16]).unwrap();
     writer.write(&Input::Batch(Bytes::from_static(b"events"))).unwrap();
-    writer.write(&Input::Process { tgid: 7, resource: resource.clone() }).unwrap();
+    writer.write(&Input::Process { tgid: 7, resource: resource.clone(), complete: false }).unwrap();
     writer.write(&Input::Clock { monotonic: 1, wall: u64::MAX }).unwrap();
     writer.flush().unwrap();
     let mut reader = Reader::open(&path).unwrap();
     assert_eq!(reader.seed, [7; 16]);
     assert!(matches!(reader.read(), Ok(Some(Input::Batch(b))) if b.as_ref() == b"events"));
-    assert!(matches!(reader.read(), Ok(Some(Input::Process { tgid: 7, resource: r })) if r == resource));
+    assert!(
+        matches!(reader.read(), Ok(Some(Input::Process { tgid: 7, resource: r, complete: false })) if r == resource)
+    );
     assert!(matches!(reader.read(), Ok(Some(Input::Clock { monotonic: 1, wall: u64::MAX }))));
     assert!(matches!(reader.read(), Ok(None)));
 }

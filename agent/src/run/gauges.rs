@@ -12,9 +12,10 @@ use crate::{
     capture::Counters,
     census::Entries,
     export::Counts,
+    kubernetes::Kubernetes,
     metrics::{
         self, EventLoss, MapFill, Metrics, ProcessState, Queue, RequestResult, SpanLoss, SpanResult, Tracked,
-        Untracked,
+        Untracked, WatchLevel, Watched,
     },
 };
 
@@ -23,17 +24,24 @@ pub struct Gauges {
     counters: Counters,
     entries: Entries,
     counts: Arc<Counts>,
+    kubernetes: Option<Kubernetes>,
     connections: AtomicU64,
     exchanges: AtomicU64,
 }
 
 impl Gauges {
     /// The levels of an agent with these parts.
-    pub fn new(counters: Counters, entries: Entries, counts: Arc<Counts>) -> Arc<Self> {
+    pub fn new(
+        counters: Counters,
+        entries: Entries,
+        counts: Arc<Counts>,
+        kubernetes: Option<Kubernetes>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             counters,
             entries,
             counts,
+            kubernetes,
             connections: AtomicU64::new(0),
             exchanges: AtomicU64::new(0),
         })
@@ -97,6 +105,13 @@ impl metrics::Gauges for Gauges {
             ProcessState::NotSelected => self.count(|traced| !traced),
             ProcessState::Instrumented | ProcessState::Failed => 0,
         }
+    }
+
+    fn watched(&self, what: Watched) -> Option<WatchLevel> {
+        let cache = &self.kubernetes.as_ref()?.cache;
+        let health = cache.health(what);
+        let synced = health.synced.is_some() && health.trouble.is_none();
+        Some(WatchLevel { synced, objects: cache.len(what) as u64, answers: health.answers })
     }
 
     fn refresh(&self, metrics: &Metrics) {

@@ -5,6 +5,7 @@
 //! ring buffer -> drain -> pipeline -> export, and turns of processes -> census -> pipeline.
 
 mod assemble;
+mod cluster;
 mod gauges;
 mod plan;
 mod replay;
@@ -28,7 +29,8 @@ use crate::{
     admin::{Admin, Answers, Ready},
     capture::{self, Capture, Mode, Uprobes},
     census::{Census, Rules},
-    export::{Counts, Exporter},
+    export::{self, Counts, Exporter},
+    kubernetes::Link,
     metrics::{Metrics, Source},
     preflight::{self, Way},
     process::{Procfs, selection::Selection},
@@ -69,7 +71,11 @@ async fn agent(settings: &Settings, record: Option<&Path>) -> anyhow::Result<()>
     let Plan { export, sampler, attributes, push, defaults } = Plan::make(settings)?;
     let seed = assemble::seed()?;
     let pipeline_options = assemble::pipeline(settings, sampler, seed);
-    let selection = selection(settings)?;
+    let link = match settings.kubernetes.enabled {
+        true => Some(Link::open(&settings.kubernetes).await?),
+        false => None,
+    };
+    let rules = rules(settings, selection(settings)?, attributes, link.as_ref(), &export);
     let way = check(settings)?;
     let metrics = Arc::new(Metrics::default());
     let counts = Arc::new(Counts::default());
@@ -84,12 +90,18 @@ async fn agent(settings: &Settings, record: Option<&Path>) -> anyhow::Result<()>
     };
     let capture = start_capture(settings, way)?;
     let Capture { verdicts, ring, counters, feedback, traced } = capture;
-    let census = Census::new(rules(settings, selection, attributes), traced).context("cannot read /proc")?;
+    let (turns, turned) = mpsc::sync_channel(TURNS);
+    let known = link.map(|link| cluster::Known::new(link, &rules, turns.clone()));
+    let seen = known.as_ref().map(|known| known.for_census(&settings.kubernetes));
+    let census = Census::new(rules, traced, seen).context("cannot read /proc")?;
 
     let ready = Ready::default();
-    let gauges = gauges::Gauges::new(counters, census.entries(), counts);
+    let watches = known.as_ref().map(|known| known.watch(&metrics)).transpose()?;
+    let known = known.map(|known| known.kubernetes);
+    let gauges = gauges::Gauges::new(counters, census.entries(), counts, known.clone());
     let source = Source { metrics: metrics.clone(), gauges: gauges.clone() };
-    let status = status::source(settings.to_json(&defaults), way, verdicts, census.entries(), gauges.clone());
+    let status =
+        status::source(settings.to_json(&defaults), way, verdicts, census.entries(), gauges.clone(), known);
     let push = push.map(|prepared| prepared.start(&source));
     let serving = admin.map(|admin| {
         tracing::info!("admin port at http://{}", admin.address());
@@ -99,7 +111,6 @@ async fn agent(settings: &Settings, record: Option<&Path>) -> anyhow::Result<()>
 
     let stop = Arc::new(AtomicBool::new(false));
     let (inputs, work) = mpsc::sync_channel(BATCHES);
-    let (turns, turned) = mpsc::sync_channel(TURNS);
     let (farewell, mut ended) = tokio::sync::mpsc::unbounded_channel();
     let farewell = threads::Farewell(farewell);
     let exporter = sink.exporter();
@@ -119,6 +130,7 @@ async fn agent(settings: &Settings, record: Option<&Path>) -> anyhow::Result<()>
         _ = ended.recv() => tracing::error!("stopping: a thread of the agent has ended"),
     }
     ready.set(false);
+    drop(watches);
     stop.store(true, Relaxed);
     let failed = tokio::task::spawn_blocking(move || threads::join(threads)).await.unwrap_or(true);
     if let Some(exporter) = exporter
@@ -168,7 +180,8 @@ fn start_capture(settings: &Settings, mode: Mode) -> anyhow::Result<Capture> {
         processes: settings.max_processes,
         watch_all: !settings.selection.exes.is_empty()
             || !settings.selection.ports.is_empty()
-            || settings.selection.all,
+            || settings.selection.all
+            || settings.kubernetes.enabled,
         uprobes: uprobes(settings),
         log_level: assemble::bpf_level(settings.bpf_log),
     };
@@ -196,13 +209,22 @@ fn selection(settings: &Settings) -> anyhow::Result<Selection> {
         }
     }
     let exes: Vec<String> = chosen.exes.iter().map(|glob| glob.text().to_owned()).collect();
-    Ok(Selection::new(std::process::id(), &chosen.pids, &exes, &chosen.ports, chosen.all)?)
+    let rules = Selection::new(std::process::id(), &chosen.pids, &exes, &chosen.ports, chosen.all)?;
+    Ok(if settings.kubernetes.enabled { rules.beside_pods() } else { rules })
 }
 
-fn rules(settings: &Settings, selection: Selection, attributes: Vec<(String, String)>) -> Rules {
+/// What the census goes by. `link` is there where Kubernetes is used.
+fn rules(
+    settings: &Settings,
+    selection: Selection,
+    attributes: Vec<(String, String)>,
+    link: Option<&Link>,
+    export: &export::Settings,
+) -> Rules {
     let names = settings.service_names.clone();
     let named = move |path: &Path| names.iter().find(|r| r.exe.matches(path)).map(|r| r.name.clone());
-    Rules { selection, service_name: Box::new(named), attributes }
+    let kubernetes = link.map(|link| cluster::rules(settings, link, export));
+    Rules { selection, service_name: Box::new(named), attributes, kubernetes }
 }
 
 /// What flows to the pipeline's thread.

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     capture::{Mode, Verdict},
     census::{Entries, Entry},
+    kubernetes::Kubernetes,
 };
 
 use super::gauges::Gauges;
@@ -21,6 +22,7 @@ pub fn source(
     verdicts: Vec<Verdict>,
     entries: Entries,
     gauges: Arc<Gauges>,
+    kubernetes: Option<Kubernetes>,
 ) -> impl Fn() -> Value + Send + Sync + 'static {
     let started = Instant::now();
     move || {
@@ -37,6 +39,7 @@ pub fn source(
             "connections": connections,
             "exchanges": exchanges,
             "kernel": gauges.kernel(),
+            "kubernetes": kubernetes.as_ref().map_or_else(|| json!({"state": "off"}), Kubernetes::status),
             "settings": settings,
         })
     }

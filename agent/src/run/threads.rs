@@ -16,7 +16,7 @@ use sockspan_ebpf::{EventKind, Lifecycle};
 use crate::{
     admin::Ready,
     capture::{Feedback, Ring},
-    census::{Census, News},
+    census::{Arrival, Census, News},
     connection::Wish,
     event,
     export::Exporter,
@@ -39,8 +39,16 @@ const REVIEW: Duration = Duration::from_millis(500);
 /// How soon the census notices that it is to stop.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// A turn in a process's life.
-pub type Turn = (EventKind, Lifecycle);
+/// The longest that the agent waits for the Kubernetes API before it calls itself ready.
+const PREPARED: Duration = Duration::from_secs(5);
+
+/// What the census is called for.
+pub enum Call {
+    /// A turn in a process's life.
+    Turn(EventKind, Lifecycle),
+    /// The Kubernetes API has told something.
+    Pods,
+}
 
 /// Where the pipeline's output goes.
 pub enum Sink {
@@ -123,7 +131,7 @@ pub fn drain(
 pub fn work(
     work: Work,
     inputs: Receiver<Input>,
-    turns: SyncSender<Turn>,
+    turns: SyncSender<Call>,
     farewell: Farewell,
 ) -> io::Result<JoinHandle<bool>> {
     Builder::new().name("sockspan-work".into()).spawn(move || {
@@ -156,7 +164,7 @@ pub fn work(
     })
 }
 
-fn pass_on(out: &mut Yield, sink: &Sink, feedback: &mut Feedback, turns: &SyncSender<Turn>) {
+fn pass_on(out: &mut Yield, sink: &Sink, feedback: &mut Feedback, turns: &SyncSender<Call>) {
     for wish in out.wishes.drain(..) {
         match wish {
             Wish::Skip { socket, generation, way, position } => {
@@ -166,9 +174,9 @@ fn pass_on(out: &mut Yield, sink: &Sink, feedback: &mut Feedback, turns: &SyncSe
             Wish::Forget { socket } => feedback.forget(socket),
         }
     }
-    for turn in out.turns.drain(..) {
+    for (kind, turn) in out.turns.drain(..) {
         // Never waited for: the census may itself wait for the pipeline. It ends first when the agent stops.
-        let _ = turns.try_send(turn);
+        let _ = turns.try_send(Call::Turn(kind, turn));
     }
     let spans = std::mem::take(&mut out.spans);
     if let (false, Sink::Export(exporter)) = (spans.is_empty(), sink) {
@@ -179,16 +187,17 @@ fn pass_on(out: &mut Yield, sink: &Sink, feedback: &mut Feedback, turns: &SyncSe
 /// News of the census, as the pipeline takes it. What threads proved is taken back as if the kernel side had said so.
 fn input(news: News) -> Input {
     match news {
-        News::Arrival(arrival) => Input::Process { tgid: arrival.tgid, resource: arrival.resource },
+        News::Arrival(Arrival { tgid, resource, complete }) => Input::Process { tgid, resource, complete },
+        News::Leave(tgid) => Input::Leave { tgid },
         News::Distrust(tgid) => Input::Batch(event::turn_of(EventKind::Multiplexed, tgid, clock::sample().0)),
     }
 }
 
-/// Keeps the census. Its first scan makes the agent ready.
+/// Keeps the census. Its first scan makes the agent ready, once the pods are known or have been waited for.
 pub fn census(
     mut census: Census,
     inputs: Inputs,
-    turns: Receiver<Turn>,
+    calls: Receiver<Call>,
     ready: Ready,
     stop: Arc<AtomicBool>,
     farewell: Farewell,
@@ -200,13 +209,20 @@ pub fn census(
         if inputs.send(clock_input()).is_err() || !send(census.scan()) {
             return true;
         }
-        ready.set(true);
-        tracing::info!("ready: {} processes are traced", census.traced());
-        let mut scanned = Instant::now();
-        let mut reviewed = scanned;
+        let begun = Instant::now();
+        let (mut scanned, mut reviewed, mut announced) = (begun, begun, false);
         while !stop.load(Relaxed) {
-            let alive = match turns.recv_timeout(PATIENCE) {
-                Ok((kind, turn)) => send(census.turn(kind, &turn)),
+            if !announced && (census.is_prepared() || begun.elapsed() >= PREPARED) {
+                announced = true;
+                if !send(census.pods_changed()) {
+                    return !stop.load(Relaxed);
+                }
+                ready.set(true);
+                tracing::info!("ready: {} processes are traced", census.traced());
+            }
+            let alive = match calls.recv_timeout(PATIENCE) {
+                Ok(Call::Turn(kind, turn)) => send(census.turn(kind, &turn)),
+                Ok(Call::Pods) => send(census.pods_changed()),
                 Err(RecvTimeoutError::Timeout) => true,
                 Err(RecvTimeoutError::Disconnected) => false,
             };
@@ -215,7 +231,8 @@ pub fn census(
             }
             if reviewed.elapsed() >= REVIEW {
                 reviewed = Instant::now();
-                if !send(census.review()) {
+                // A call can be lost where many wait.
+                if !send(census.review()) || !send(census.pods_changed()) {
                     return !stop.load(Relaxed);
                 }
             }

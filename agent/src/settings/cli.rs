@@ -76,6 +76,42 @@ pub(super) struct Flags {
     #[arg(long, global = true, value_name = "GLOB,…", help_heading = "Selection")]
     exclude_user_agent: Vec<String>,
 
+    /// Whether the Kubernetes API is used: auto (in a pod, or with --kubeconfig), on or off
+    #[arg(long, global = true, value_name = "WHEN", help_heading = "Kubernetes")]
+    kubernetes: Option<String>,
+    /// How to reach the Kubernetes API from outside of a pod
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Kubernetes")]
+    kubeconfig: Option<String>,
+    /// The node that the agent runs on; outside of a pod the host name if it is not set
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Kubernetes")]
+    node_name: Option<String>,
+    /// Trace pods in namespaces whose labels match
+    #[arg(long, global = true, value_name = "SELECTOR", help_heading = "Kubernetes")]
+    namespace_selector: Option<String>,
+    /// Trace pods whose labels match
+    #[arg(long, global = true, value_name = "SELECTOR", help_heading = "Kubernetes")]
+    pod_selector: Option<String>,
+    /// Leave alone the pods of these namespaces; replaces the default list. The agent's own and that of the OTLP
+    /// endpoint's Service always are
+    #[arg(long, global = true, value_name = "GLOB,…", help_heading = "Kubernetes")]
+    exclude_namespace: Vec<String>,
+    /// Labels of the namespace that become attributes, k8s.namespace.label.KEY
+    #[arg(long, global = true, value_name = "GLOB,…", help_heading = "Kubernetes")]
+    namespace_label: Vec<String>,
+    /// Labels of the pod that become attributes, k8s.pod.label.KEY
+    #[arg(long, global = true, value_name = "GLOB,…", help_heading = "Kubernetes")]
+    pod_label: Vec<String>,
+    /// Annotations of the namespace that become attributes, k8s.namespace.annotation.KEY
+    #[arg(long, global = true, value_name = "GLOB,…", help_heading = "Kubernetes")]
+    namespace_annotation: Vec<String>,
+    /// Annotations of the pod that become attributes, k8s.pod.annotation.KEY
+    #[arg(long, global = true, value_name = "GLOB,…", help_heading = "Kubernetes")]
+    pod_annotation: Vec<String>,
+    /// Take service.name and service.version from the pod's labels app.kubernetes.io/instance, name and version
+    #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+          require_equals = true, help_heading = "Kubernetes")]
+    service_name_from_labels: Option<String>,
+
     /// Type information of the running kernel (BTF), for kernels built without CONFIG_DEBUG_INFO_BTF
     #[arg(long, global = true, value_name = "FILE", help_heading = "Capture")]
     btf: Option<String>,

@@ -76,6 +76,11 @@ impl<'a> Layers<'a> {
         Self { flags, environment, file, entries: Vec::new(), problems: Vec::new(), warnings: Vec::new() }
     }
 
+    /// Whether the environment has a variable that is no setting.
+    pub(super) fn is_set(&self, variable: &str) -> bool {
+        self.environment.get(variable).is_some_and(|value| !value.is_empty())
+    }
+
     /// A setting with one value.
     pub(super) fn one<T: Value>(&mut self, name: &'static str, default: T) -> T {
         let (value, source) = match self.said(name) {

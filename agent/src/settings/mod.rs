@@ -19,11 +19,11 @@ pub use self::{
     cli::Verb,
     layers::{Entry, Shown},
     source::{Problem, Source},
-    value::{Color, ExeGlob, Level, Probes, ServiceName, TextGlob},
+    value::{Color, ExeGlob, Level, Probes, ServiceName, TextGlob, Use},
 };
 
 use self::{otel::Otel, resolve::read_file, value::Value};
-use crate::span::route::Rule;
+use crate::{kubernetes::Rules, span::route::Rule};
 use std::{
     collections::BTreeMap,
     ffi::OsString,
@@ -40,6 +40,8 @@ pub const ADMIN_PORT: u16 = 7625;
 pub const EXCLUDED_PATHS: [&str; 6] = ["/healthz", "/readyz", "/livez", "/health", "/metrics", "/v1/traces"];
 /// What is left out unless other rules are set: the user agents of probes and scrapes.
 pub const EXCLUDED_USER_AGENTS: [&str; 2] = ["kube-probe/*", "Prometheus/*"];
+/// The namespaces that are left alone unless others are named: Kubernetes' own.
+pub const EXCLUDED_NAMESPACES: [&str; 1] = ["kube-*"];
 /// Who exports an agent's telemetry, here and on other nodes. Left out whatever the rules: a traced receiver's span of
 /// an export would be exported itself.
 const OWN_USER_AGENT: &str = "sockspan/";
@@ -69,6 +71,8 @@ pub struct Settings {
     pub selection: Selection,
     /// `exclude-path`, `exclude-user-agent`.
     pub exclude: Exclude,
+    /// `kubernetes` and all that is about it.
+    pub kubernetes: Kubernetes,
     /// `head-limit`, bytes.
     pub head_limit: u32,
     /// `ring-buffer`, bytes; a power of two.
@@ -118,6 +122,22 @@ pub struct Selection {
     pub all: bool,
 }
 
+/// What is said of Kubernetes.
+#[derive(Clone, Debug)]
+pub struct Kubernetes {
+    /// Its API is used: by `kubernetes`, or because the agent runs in a pod.
+    pub enabled: bool,
+    /// The agent runs in a pod.
+    pub in_pod: bool,
+    /// `kubeconfig`, for an agent outside of a pod.
+    pub kubeconfig: Option<PathBuf>,
+    /// `node-name`.
+    pub node: Option<String>,
+    /// `namespace-selector`, `pod-selector`, `exclude-namespace`, and what becomes attributes; the namespaces that are
+    /// left alone for what they are to the agent are not in it.
+    pub rules: Rules,
+}
+
 /// Which requests to leave out.
 #[derive(Clone, Debug)]
 pub struct Exclude {
@@ -164,8 +184,8 @@ pub enum Error {
     Invalid(Vec<Problem>),
     /// A verb that traces, and nothing to trace.
     #[error(
-        "no process is selected: name some by --pid PID, --exe GLOB or --port PORT, or take all of them by --all \
-         (also as SOCKSPAN_PID, … in the environment, or pid:, … in a file named by --config)"
+        "no process is selected: name some by --pid PID, --exe GLOB or --port PORT, or take all of them by --all; \
+         outside of a pod, --kubeconfig FILE selects this node's pods (also as SOCKSPAN_PID, … in the environment, or pid:, … in a file named by --config)"
     )]
     NothingSelected,
 }
@@ -186,7 +206,10 @@ impl Invocation {
         let (verb, flags) = cli::parse(args)?;
         let file = read_file(&flags, environment)?;
         let settings = Settings::resolve(&flags, environment, file.as_ref())?;
-        if matches!(verb, Verb::Run | Verb::Record { .. }) && settings.selection.is_empty() {
+        if matches!(verb, Verb::Run | Verb::Record { .. })
+            && settings.selection.is_empty()
+            && !settings.kubernetes.enabled
+        {
             return Err(Error::NothingSelected);
         }
         Ok(Self { verb, settings })

@@ -1,14 +1,15 @@
 //! From layers to [`Settings`]: every setting is named, bounded and given its default here.
 
 use super::{
-    ADMIN_PORT, Color, EXCLUDED_PATHS, EXCLUDED_USER_AGENTS, Entry, Error, Exclude, KERNEL_BTF, Level,
-    Probes, Problem, Selection, Settings, cli,
+    ADMIN_PORT, Color, EXCLUDED_NAMESPACES, EXCLUDED_PATHS, EXCLUDED_USER_AGENTS, Entry, Error, Exclude,
+    KERNEL_BTF, Kubernetes, Level, Probes, Problem, Selection, Settings, Use, cli,
     file::{Document, NotYaml},
     layers::{File, Layers},
     otel::{self, Otel},
     source::hint,
-    value::{Size, Value},
+    value::{Maybe, Size, Value},
 };
+use crate::kubernetes::{Chosen, Globs, Rules, Selector};
 use clap::ArgMatches;
 use std::{
     collections::BTreeMap,
@@ -54,6 +55,7 @@ impl Settings {
                 paths: layers.list("exclude-path", &EXCLUDED_PATHS),
                 user_agents: layers.list("exclude-user-agent", &EXCLUDED_USER_AGENTS),
             },
+            kubernetes: kubernetes(layers),
             btf: layers.one("btf", KERNEL_BTF.into()),
             probes: layers.one("probes", Probes::Auto),
             uprobes: !layers.one("no-uprobes", false),
@@ -76,6 +78,31 @@ impl Settings {
             entries: Vec::new(),
             otel: Otel::default(),
         }
+    }
+}
+
+fn kubernetes(layers: &mut Layers<'_>) -> Kubernetes {
+    let used = layers.one("kubernetes", Use::Auto);
+    let kubeconfig = layers.one("kubeconfig", Maybe::default()).0.map(PathBuf::from);
+    let in_pod = layers.is_set("KUBERNETES_SERVICE_HOST");
+    Kubernetes {
+        enabled: used == Use::On || (used == Use::Auto && (in_pod || kubeconfig.is_some())),
+        in_pod,
+        kubeconfig,
+        node: layers.one("node-name", Maybe::default()).0,
+        rules: Rules {
+            namespaces: layers.one("namespace-selector", Selector::default()),
+            pods: layers.one("pod-selector", Selector::default()),
+            excluded: Globs(layers.list("exclude-namespace", &EXCLUDED_NAMESPACES)),
+            kin: Vec::new(),
+            chosen: Chosen {
+                namespace_labels: Globs(layers.list("namespace-label", &[])),
+                pod_labels: Globs(layers.list("pod-label", &[])),
+                namespace_annotations: Globs(layers.list("namespace-annotation", &[])),
+                pod_annotations: Globs(layers.list("pod-annotation", &[])),
+                service_labels: layers.one("service-name-from-labels", false),
+            },
+        },
     }
 }
 

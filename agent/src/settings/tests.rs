@@ -130,11 +130,11 @@ fn to_trace_something_must_be_selected() {
 
 #[test]
 fn unknown_keys_are_named_with_file_line_and_the_nearest_key() {
-    let yaml = "probes: auto\nring_bufer: 8MiB\nkubernetes: true\nOTEL_TRACES_EXPORTER: console\nconfig: x\n";
+    let yaml = "probes: auto\nring_bufer: 8MiB\nnonsense: true\nOTEL_TRACES_EXPORTER: console\nconfig: x\n";
     assert_eq!(
         invoke("config --config $FILE", &[], yaml).unwrap_err(),
         "$FILE:2: unknown setting ring_bufer; did you mean ring-buffer?\n\
-         $FILE:3: unknown setting kubernetes; `sockspan config` prints all settings\n\
+         $FILE:3: unknown setting nonsense; `sockspan config` prints all settings\n\
          $FILE:4: unknown setting OTEL_TRACES_EXPORTER; OTEL_* variables stand under `otel:`\n\
          $FILE:5: unknown setting config; a settings file can't name another"
     );

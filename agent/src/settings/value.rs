@@ -102,6 +102,40 @@ impl Color {
     }
 }
 
+choice! {
+    /// Whether the Kubernetes API is used.
+    Use {
+        /// In a pod, or where a kubeconfig is named.
+        Auto = "auto",
+        /// Always.
+        On = "on",
+        /// Never.
+        Off = "off",
+    }
+}
+
+impl Value for crate::kubernetes::Selector {
+    fn parse(text: &str) -> Result<Self, String> {
+        Self::parse(text)
+    }
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// A name or a path; nothing where it is empty.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Maybe(pub Option<String>);
+
+impl Value for Maybe {
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(Self(Some(text.to_owned()).filter(|text| !text.is_empty())))
+    }
+    fn show(&self) -> String {
+        self.0.clone().unwrap_or_default()
+    }
+}
+
 impl Value for bool {
     fn parse(text: &str) -> Result<Self, String> {
         match text {
@@ -304,6 +338,13 @@ impl Value for ServiceName {
 pub struct TextGlob(GlobMatcher);
 
 impl TextGlob {
+    /// Reads a glob.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn new(text: &str) -> Result<Self, String> {
+        glob(text, false).map(Self)
+    }
     /// As it was written.
     pub fn text(&self) -> &str {
         self.0.glob().glob()
@@ -317,7 +358,7 @@ impl TextGlob {
 
 impl Value for TextGlob {
     fn parse(text: &str) -> Result<Self, String> {
-        glob(text, false).map(Self)
+        Self::new(text)
     }
     fn show(&self) -> String {
         self.text().to_owned()

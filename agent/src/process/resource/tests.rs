@@ -32,7 +32,7 @@ fn value(resource: &Resource, key: &str) -> Option<String> {
 fn a_resource_in_full() {
     let mut process = process();
     process.container_id = Some("ab".repeat(32));
-    let resource = resource(&process, None, &node(), &host(), &[]);
+    let resource = resource(&process, None, &node(), &host(), &[], None);
     let id = value(&resource, "service.instance.id").unwrap();
     assert_eq!(Uuid::parse_str(&id).unwrap().get_version_num(), 5);
     let version = VERSION;
@@ -72,7 +72,7 @@ fn the_users_attributes_win_over_what_was_detected() {
         pair("service.name", "agent"),
         pair("service.namespace", "shop"),
     ];
-    let resource = resource(&process, None, &node(), &host(), &defaults);
+    let resource = resource(&process, None, &node(), &host(), &defaults, None);
     assert_eq!(resource.service_name, "cart");
     for (key, expected) in [
         ("service.name", "cart"),
@@ -106,7 +106,7 @@ fn titles_and_other_pythons() {
     process.arguments = vec!["nginx: worker process".into()];
     process.executable = Some("/usr/bin/pypy3".into());
     let runtime = Runtime::Python { asyncio: false, greenlet: false, gevent: false, uvloop: false };
-    let resource = resource(&process, None, &runtime, &host(), &[]);
+    let resource = resource(&process, None, &runtime, &host(), &[], None);
     assert_eq!(value(&resource, "process.command"), None);
     assert_eq!(value(&resource, "process.runtime.name").unwrap(), "pypy");
 }
@@ -122,4 +122,41 @@ fn lists_of_attributes() {
     for bad in ["a=%", "a=%4", "a=%zz", "a=%ff", "a=%é"] {
         assert_eq!(parse_attributes(bad).unwrap_err(), AttributesError::Encoding("a".into()), "{bad}");
     }
+}
+
+#[test]
+fn a_pods_word_stands_between_the_agents_and_the_processs() {
+    use crate::kubernetes::Facts;
+    let str = |text: &str| Value::Str(text.to_owned().into());
+    let facts = Facts {
+        derived: vec![
+            ("k8s.pod.name".into(), str("cart-x")),
+            ("service.namespace".into(), str("shop")),
+            ("service.instance.id".into(), str("shop.cart-x.cart")),
+            ("team".into(), str("derived")),
+        ],
+        annotated: vec![("team".into(), "annotated".into()), ("tier".into(), "web".into())],
+        service_name: "cart".into(),
+        container: Some("cart".into()),
+        complete: true,
+    };
+    let pair = |k: &str, v: &str| (k.to_owned(), v.to_owned());
+    let defaults = [pair("team", "agents"), pair("service.namespace", "all"), pair("tier", "x")];
+    let plain = resource(&process(), None, &node(), &host(), &defaults, Some(&facts));
+    for (key, expected) in [
+        ("service.name", "cart"),
+        ("service.namespace", "all"),
+        ("service.instance.id", "shop.cart-x.cart"),
+        ("k8s.pod.name", "cart-x"),
+        ("team", "annotated"),
+        ("tier", "web"),
+        ("telemetry.sdk.name", "sockspan"),
+    ] {
+        assert_eq!(value(&plain, key).as_deref(), Some(expected), "{key}");
+    }
+    let mut named = process();
+    named.environment.resource_attributes = Some("service.name=own,team=own".into());
+    let own = resource(&named, None, &node(), &host(), &defaults, Some(&facts));
+    assert_eq!((own.service_name.as_str(), value(&own, "team").as_deref()), ("own", Some("own")));
+    assert!(own.attributes.is_sorted_by(|a, b| a.key < b.key));
 }

@@ -1,0 +1,263 @@
+//! Processes in pods: decided by what the API server says of their pods, and decided anew when it says something else.
+//!
+//! In: the cache's changes, the rules. Out: processes that are traced or left from then on, and resources that say more.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use super::{Arrival, Census, Entry, Glance, Moment, News, Rules, seat::Seat};
+use crate::{
+    kubernetes::{Decision, Facts, Pod, facts},
+    metrics::Watched,
+    process::{Listeners, Runtime},
+};
+
+/// Processes that are left alone are listed up to this number; more are not worth their memory.
+const LISTED: usize = 4_096;
+/// Names of unknown pods that are remembered.
+const UNKNOWN: usize = 4_096;
+
+impl Entry {
+    /// Whether its resource says all that its pod will.
+    pub(super) fn is_complete(&self) -> bool {
+        self.facts.as_ref().is_none_or(|facts| facts.complete)
+    }
+}
+
+impl Census {
+    /// Where in Kubernetes `pid` is; `None` if it is in no pod, or nobody asks for pods.
+    pub(super) fn seat(&self, pid: u32) -> Option<Seat> {
+        Seat::find(&self.procfs, self.cluster.as_deref()?, pid)
+    }
+
+    /// Decides on a process in a pod that was not traced before.
+    pub(super) fn look_in_pod(&mut self, glance: &Glance, seat: &Seat, moment: Moment) -> Vec<News> {
+        let pid = glance.identity.pid;
+        let decision = self.decide(seat);
+        let by_moment = matches!(moment, Moment::Exec { named: true, .. });
+        let by_parent = || self.lock().get(&glance.parent).is_some_and(|parent| parent.named);
+        let named = self.rules.selection.names(pid) || by_moment || by_parent();
+        let rule = match (named, self.rules.selection.names(pid)) {
+            (true, true) => format!("--pid {pid}"),
+            (true, false) => format!("started by process {}, which --pid names", glance.parent),
+            (false, _) => decision.rule,
+        };
+        let left = |executable, rule: &str| Entry::left(glance.identity, executable, rule).seated(seat, rule);
+        if !named && !decision.traced {
+            return self.leave_in_pod(left(glance.executable.clone(), &rule));
+        }
+        let Ok(process) = self.procfs.process(pid) else { return Vec::new() };
+        if process.identity != glance.identity {
+            return Vec::new();
+        }
+        if let Some(never) = self.rules.selection.never(&process) {
+            return self.leave_in_pod(left(process.executable.clone(), &never));
+        }
+        let mut entry = left(process.executable.clone(), &rule);
+        entry.named = named;
+        entry.facts = Some(self.facts(seat));
+        self.arrive(&process, entry, moment)
+    }
+
+    fn leave_in_pod(&mut self, entry: Entry) -> Vec<News> {
+        let pid = entry.pid;
+        let listed = self.lock().contains_key(&pid) || self.lock().len() < LISTED;
+        if listed {
+            return self.leave(entry);
+        }
+        self.traced.remove(pid);
+        Vec::new()
+    }
+
+    /// The rule for a pod; what is not known is not traced.
+    fn decide(&mut self, seat: &Seat) -> Decision {
+        let no = |rule: String| Decision { traced: false, rule };
+        match seat {
+            Seat::Unknown(berths) => {
+                self.miss(berths.iter().map(|berth| berth.pod.as_str().into()));
+                let name = berths.first().map_or("", |berth| &berth.pod);
+                no(format!("nothing is known yet of its pod {name}{}", self.trouble(Watched::Pods)))
+            }
+            Seat::Known { pod, .. } => match self.verdicts.get(&pod.uid) {
+                Some(decision) => decision.clone(),
+                None => {
+                    let decision = self.decide_pod(pod);
+                    let decision = decision.unwrap_or_else(|| {
+                        let (name, trouble) = (&pod.namespace, self.trouble(Watched::Namespaces));
+                        no(format!("nothing is known yet of namespace {name}{trouble}"))
+                    });
+                    self.verdicts.insert(pod.uid.clone(), decision.clone());
+                    decision
+                }
+            },
+        }
+    }
+
+    fn decide_pod(&self, pod: &Pod) -> Option<Decision> {
+        let namespace = self.cluster.as_ref()?.namespace(&pod.namespace)?;
+        Some(self.rules.kubernetes.as_ref()?.decide(pod, &namespace))
+    }
+
+    fn trouble(&self, what: Watched) -> String {
+        let trouble = self.cluster.as_ref().and_then(|cache| cache.health(what).trouble);
+        trouble.map_or_else(String::new, |trouble| format!(": {}", trouble.text))
+    }
+
+    fn miss(&mut self, names: impl Iterator<Item = Box<str>>) {
+        if let Some(unknown) = &mut self.unknown {
+            unknown.extend(names);
+        }
+        if self.unknown.as_ref().is_some_and(|unknown| unknown.len() > UNKNOWN) {
+            self.unknown = None;
+        }
+    }
+
+    fn facts(&self, seat: &Seat) -> Facts {
+        match seat {
+            Seat::Unknown(_) => Facts::default(),
+            Seat::Known { pod, container, .. } => {
+                let namespace = self.cluster.as_ref().and_then(|cache| cache.namespace(&pod.namespace));
+                let chosen =
+                    self.rules.kubernetes.as_ref().map(|rules| rules.chosen.clone()).unwrap_or_default();
+                facts(pod, namespace.as_deref(), container.as_deref(), &chosen)
+            }
+        }
+    }
+
+    /// The API server has told something: the processes that it concerns are decided anew.
+    pub fn pods_changed(&mut self) -> Vec<News> {
+        let Some(cache) = self.cluster.clone() else { return Vec::new() };
+        let mut names: HashSet<Box<str>> = HashSet::new();
+        let mut search = false;
+        for uid in cache.changes().pods {
+            let Some(pod) = cache.pod(&uid) else {
+                self.verdicts.remove(&uid);
+                continue;
+            };
+            let before = self.verdicts.remove(&uid);
+            let mine = [Some(&*pod.uid), pod.hash.as_deref()].into_iter().flatten().map(Box::from);
+            let mine: Vec<Box<str>> = mine.collect();
+            search |= self.is_to_search(&pod, before.as_ref(), &mine);
+            names.extend(mine);
+        }
+        if names.is_empty() {
+            return Vec::new();
+        }
+        let mut pids: Vec<u32> = {
+            let entries = self.lock();
+            let concerned = |e: &&Entry| e.berth.as_ref().is_some_and(|berth| names.contains(berth));
+            entries.values().filter(concerned).map(|e| e.pid).collect()
+        };
+        if search {
+            pids.extend(self.inhabitants(&names));
+        }
+        pids.sort_unstable();
+        pids.dedup();
+        pids.into_iter().flat_map(|pid| self.decide_anew(pid)).collect()
+    }
+
+    /// Whether a pod can have processes that nobody has listed and that are to be traced now.
+    fn is_to_search(&mut self, pod: &Pod, before: Option<&Decision>, names: &[Box<str>]) -> bool {
+        let missed = match &mut self.unknown {
+            Some(unknown) => names.iter().filter(|name| unknown.remove(*name)).count() > 0,
+            None => true,
+        };
+        let now = self.decide_pod(pod);
+        let begins = now.is_some_and(|now| now.traced) && before.is_some_and(|before| !before.traced);
+        missed || begins
+    }
+
+    /// The processes in pods whose cgroups have these names.
+    fn inhabitants(&self, names: &HashSet<Box<str>>) -> Vec<u32> {
+        let pids = self.procfs.pids().unwrap_or_default();
+        let lives =
+            |pid: &u32| self.seat(*pid).and_then(|seat| seat.berth()).is_some_and(|b| names.contains(&b));
+        pids.into_iter().filter(lives).collect()
+    }
+
+    /// Decides on a process that may be traced already.
+    fn decide_anew(&mut self, pid: u32) -> Vec<News> {
+        let Ok(glance) = self.procfs.glance(pid) else { return Vec::new() };
+        let known = self.lock().get(&pid).filter(|e| e.identity == glance.identity).cloned();
+        let Some(seat) = self.seat(pid) else {
+            return self.decide_outside(pid, known.as_ref());
+        };
+        let Some(entry) = known.filter(|e| e.traced) else {
+            return self.look_in_pod(&glance, &seat, Moment::Found);
+        };
+        let decision = self.decide(&seat);
+        if !decision.traced && !entry.named {
+            let left = Entry::left(glance.identity, glance.executable, &decision.rule);
+            tracing::info!(pid, service = entry.service, reason = decision.rule, "process is traced no more");
+            return self.leave(left.seated(&seat, &decision.rule));
+        }
+        let rule = if entry.named { entry.reason.clone() } else { decision.rule };
+        self.refresh(entry, &seat, &rule)
+    }
+
+    /// Brings a traced process's entry up to date, and its resource if its pod says something new.
+    fn refresh(&mut self, entry: Entry, seat: &Seat, rule: &str) -> Vec<News> {
+        let (pid, facts) = (entry.pid, self.facts(seat));
+        let changed = entry.facts.as_ref() != Some(&facts);
+        let process = changed.then(|| self.procfs.process(pid).ok()).flatten();
+        let mut entry = Entry { reason: rule.to_owned(), ..entry }.seated(seat, rule);
+        let mut news = Vec::new();
+        if let Some(process) = process.filter(|process| process.identity == entry.identity) {
+            let runtime = Runtime::detect(&self.procfs, &process);
+            let resource = self.resource(&process, &runtime, Some(&facts));
+            entry.service = Some(resource.service_name.clone());
+            news.push(News::Arrival(Arrival { tgid: pid, resource, complete: facts.complete }));
+            entry.facts = Some(facts);
+        }
+        self.lock().insert(pid, entry);
+        news
+    }
+
+    fn decide_outside(&mut self, pid: u32, known: Option<&Entry>) -> Vec<News> {
+        let Some(entry) = known.filter(|e| e.traced) else {
+            return self.look(pid, &mut Listeners::default(), Moment::Found);
+        };
+        let Ok(process) = self.procfs.process(pid) else { return Vec::new() };
+        let mut listeners = Listeners::default();
+        let ports = match self.rules.selection.needs_ports() {
+            true => listeners.ports(&self.procfs, pid).unwrap_or_default(),
+            false => Vec::new(),
+        };
+        let parent_traced = self.lock().get(&process.parent).is_some_and(|e| e.traced);
+        let verdict = self.rules.selection.decide(&process, parent_traced, &ports);
+        if !verdict.is_selected() {
+            let left = Entry::left(process.identity, process.executable.clone(), verdict.reason());
+            tracing::info!(
+                pid,
+                service = entry.service,
+                reason = verdict.reason(),
+                "process is traced no more"
+            );
+            return self.leave(left);
+        }
+        let runtime = Runtime::detect(&self.procfs, &process);
+        let resource = self.resource(&process, &runtime, None);
+        let (reason, service) = (verdict.reason().to_owned(), Some(resource.service_name.clone()));
+        self.lock().insert(pid, Entry { reason, service, ..entry.clone() });
+        vec![News::Arrival(Arrival { tgid: pid, resource, complete: true })]
+    }
+
+    /// Goes by other rules from now on: every process is decided anew. Whether Kubernetes is used does not change.
+    pub fn reload(&mut self, rules: Rules) -> Vec<News> {
+        self.rules = rules;
+        self.verdicts = HashMap::new();
+        if let (Some(cache), Some(rules)) = (&self.cluster, &self.rules.kubernetes) {
+            cache.keep(rules.kept());
+        }
+        let pids = self.procfs.pids().unwrap_or_default();
+        // Parents come before their children here too, whatever their ids: so all are looked at twice.
+        pids.iter().chain(&pids).flat_map(|pid| self.decide_anew(*pid)).collect()
+    }
+
+    /// Whether everything is known that the first decisions need.
+    pub fn is_prepared(&self) -> bool {
+        self.cluster.as_ref().is_none_or(|cache: &Arc<_>| cache.is_synced())
+    }
+}

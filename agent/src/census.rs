@@ -6,6 +6,8 @@
 
 mod entry;
 mod judge;
+mod lineage;
+mod reload;
 
 use std::{
     collections::HashMap,
@@ -29,6 +31,7 @@ use crate::{
 use entry::Review;
 pub use entry::{Entries, Entry};
 use judge::{Judgement, Moment};
+use lineage::Lineage;
 
 /// A process that is traced from now on.
 #[derive(Clone, Debug)]
@@ -46,6 +49,8 @@ pub enum News {
     Arrival(Arrival),
     /// The threads of this process were no evidence after all: what they seemed to prove is taken back.
     Distrust(u32),
+    /// This process is no longer traced, though it goes on: what it has begun is not waited for.
+    Departure(u32),
 }
 
 /// A user's rule for service.name, by executable.
@@ -68,6 +73,7 @@ pub struct Census {
     rules: Rules,
     traced: Traced,
     entries: Entries,
+    lineage: Lineage,
 }
 
 impl Census {
@@ -78,7 +84,7 @@ impl Census {
     pub fn new(rules: Rules, traced: Traced) -> std::io::Result<Self> {
         let procfs = Procfs::new("/proc")?;
         let host = Host::read(&procfs, Path::new("/"));
-        Ok(Self { procfs, host, rules, traced, entries: Entries::default() })
+        Ok(Self { procfs, host, rules, traced, entries: Entries::default(), lineage: Lineage::default() })
     }
 
     /// The entries, for `/status`.
@@ -98,10 +104,7 @@ impl Census {
         let Ok(pids) = self.procfs.pids() else { return Vec::new() };
         let mut gone: Vec<u32> = self.lock().keys().copied().chain(kept).collect();
         gone.retain(|pid| pids.binary_search(pid).is_err());
-        for pid in gone {
-            self.traced.remove(pid);
-            self.lock().remove(&pid);
-        }
+        gone.into_iter().for_each(|pid| self.forget(pid));
         let mut listeners = Listeners::default();
         // Process ids wrap around: a parent can have the higher one. So all are looked at twice.
         let twice = pids.iter().chain(&pids);
@@ -127,8 +130,7 @@ impl Census {
             EventKind::Exit => {
                 // The first thread can end before the others; the process is gone when /proc says so.
                 if self.procfs.identity(pid).is_err() || self.is_zombie(pid) {
-                    self.traced.remove(pid);
-                    self.lock().remove(&pid);
+                    self.forget(pid);
                 }
                 Vec::new()
             }
@@ -137,7 +139,12 @@ impl Census {
                 self.look(pid, &mut Listeners::default(), Moment::Exec { inherits })
             }
             // The kernel side tells of the children of traced processes only; the parent may be gone by now.
-            EventKind::Fork => self.look(pid, &mut Listeners::default(), Moment::Fork),
+            EventKind::Fork => {
+                // Or have been let go.
+                let let_go = self.lock().get(&turn.other).is_some_and(|parent| !parent.traced);
+                let moment = if let_go { Moment::Found } else { Moment::Fork };
+                self.look(pid, &mut Listeners::default(), moment)
+            }
             EventKind::Listen => {
                 // By now a server has loaded what it serves with.
                 let mut news = self.reconsider(pid);
@@ -150,6 +157,13 @@ impl Census {
         }
     }
 
+    /// The process has ended.
+    fn forget(&mut self, pid: u32) {
+        self.traced.remove(pid);
+        self.lineage.forget(pid);
+        self.lock().remove(&pid);
+    }
+
     fn is_zombie(&self, pid: u32) -> bool {
         let threads = fs::read_dir(self.procfs.path(pid, "task")).map_or(0, Iterator::count);
         // A first thread that has ended while others go on shows as a zombie too.
@@ -159,6 +173,12 @@ impl Census {
             })
     }
 
+    /// Where a process listens, if any rule asks.
+    fn ports(&self, pid: u32, listeners: &mut Listeners) -> Vec<u16> {
+        let asked = self.rules.selection.needs_ports();
+        if asked { listeners.ports(&self.procfs, pid).unwrap_or_default() } else { Vec::new() }
+    }
+
     /// Decides on one process; gives news if it was not traced before.
     fn look(&mut self, pid: u32, listeners: &mut Listeners, moment: Moment) -> Vec<News> {
         let Ok(glance) = self.procfs.glance(pid) else { return Vec::new() };
@@ -166,11 +186,7 @@ impl Census {
         if known == Some(true) {
             return Vec::new();
         }
-        let ports = if self.rules.selection.needs_ports() {
-            listeners.ports(&self.procfs, pid).unwrap_or_default()
-        } else {
-            Vec::new()
-        };
+        let ports = self.ports(pid, listeners);
         let parent_traced = moment.inherits() || self.lock().get(&glance.parent).is_some_and(|e| e.traced);
         // Most programs that start are nobody's business: no more is read of them, and nothing kept.
         let executable = glance.executable.as_deref();
@@ -187,12 +203,18 @@ impl Census {
             self.leave(&process, &verdict);
             return Vec::new();
         }
+        if self.rules.selection.may_select(pid, process.executable.as_deref(), &ports) {
+            self.lineage.named(&process, &ports);
+        } else if !matches!(moment, Moment::Exec { inherits: true }) {
+            self.lineage.inherits(pid, process.parent);
+        }
         self.arrive(&process, verdict.reason(), moment)
     }
 
     fn leave(&mut self, process: &Process, verdict: &Verdict) {
         // The kernel side may have added it as a child.
         self.traced.remove(process.pid());
+        self.lineage.forget(process.pid());
         self.lock().insert(process.pid(), Entry::left(process, verdict.reason()));
     }
 

@@ -11,6 +11,7 @@ pub mod event;
 pub mod exchange;
 pub mod export;
 pub mod http;
+pub mod log;
 pub mod metrics;
 pub mod pipeline;
 pub mod preflight;

@@ -17,7 +17,10 @@ use crate::{
     http::{Limits, LossReason, Nanos},
     metrics::{DropReason, EventKind as EventLabel, EventLoss, LinkEvidence, Metrics, Side},
     record::Input,
-    span::{Attribute, Resource, Span, SpanKind, assemble::Assembler, clock::Clock},
+    span::{
+        Attribute, Resource, Span, SpanKind, assemble::Assembler, clock::Clock, conventions::Conventions,
+        route::Router,
+    },
 };
 
 /// Exchanges that are looked after at a time, for each connection that may be.
@@ -43,6 +46,18 @@ pub struct Options {
     pub excluded: Excluded,
     /// Exchanges into spans.
     pub assembler: Assembler,
+}
+
+/// What the pipeline goes by and can change while it runs.
+pub struct Rules {
+    /// Decides what is left out.
+    pub excluded: Excluded,
+    /// The choices the conventions leave open.
+    pub conventions: Conventions,
+    /// Routes.
+    pub router: Router,
+    /// Say on what evidence a parent is known.
+    pub evidence: bool,
 }
 
 /// What came of the inputs so far.
@@ -90,6 +105,7 @@ fn event_label(kind: EventKind) -> EventLabel {
         EventKind::Exit => EventLabel::Exit,
         EventKind::Listen => EventLabel::Listen,
         EventKind::Multiplexed => EventLabel::Multiplexed,
+        EventKind::Released => EventLabel::Released,
     }
 }
 
@@ -98,6 +114,7 @@ fn drop_reason(reason: LossReason) -> DropReason {
         LossReason::NotHttp | LossReason::Malformed | LossReason::Switched => DropReason::NotHttp,
         LossReason::ResponseMissing | LossReason::Closed => DropReason::Unfinished,
         LossReason::TooManyPending => DropReason::TooMany,
+        LossReason::Released => DropReason::Released,
         LossReason::RequestMissing => DropReason::RequestMissing,
         _ => DropReason::StreamGap,
     }
@@ -128,6 +145,16 @@ impl Pipeline {
     /// Connections and exchanges that are held now.
     pub fn held(&self) -> (usize, usize) {
         (self.connections.len(), self.exchanges.len())
+    }
+
+    /// Goes by these rules from now on: requests are left out by them when their heads are read, spans made by them
+    /// when they are told.
+    pub fn reload(&mut self, rules: Rules) {
+        let Rules { excluded, conventions, router, evidence } = rules;
+        self.exchanges.exclude(excluded);
+        self.assembler.conventions = conventions;
+        self.assembler.router = router;
+        self.assembler.evidence = evidence;
     }
 
     /// Takes an input in.
@@ -186,6 +213,10 @@ impl Pipeline {
             Event::Process { kind, turn } => {
                 self.metrics.events.inc(event_label(kind));
                 self.turn(kind, turn);
+                if kind == EventKind::Released {
+                    self.connections.release(turn.tgid, &mut self.output);
+                    self.pass_on(out);
+                }
                 out.turns.push((kind, turn));
             }
         }
@@ -219,7 +250,7 @@ impl Pipeline {
     }
 
     fn turn(&mut self, kind: EventKind, turn: Lifecycle) {
-        if matches!(kind, EventKind::Fork | EventKind::Exec | EventKind::Exit) {
+        if matches!(kind, EventKind::Fork | EventKind::Exec | EventKind::Exit | EventKind::Released) {
             self.serving.remove(&turn.tgid);
         }
         match kind {
@@ -230,7 +261,7 @@ impl Pipeline {
                 }
             }
             EventKind::Multiplexed => self.exchanges.distrust(turn.tgid),
-            EventKind::Exit => self.leaving.push((turn.at.saturating_add(GRACE), turn.tgid)),
+            EventKind::Exit | EventKind::Released => self.leaving.push((turn.at.saturating_add(GRACE), turn.tgid)),
             _ => {}
         }
     }

@@ -121,6 +121,11 @@ impl Exchanges {
         }
     }
 
+    /// Requests whose heads are read from now on are left out by this rule.
+    pub fn exclude(&mut self, excluded: Excluded) {
+        self.excluded = excluded;
+    }
+
     /// Open exchanges, and those that are over and wait.
     pub fn len(&self) -> usize {
         self.open.len() + self.waiting.len()

@@ -49,6 +49,8 @@ label! {
         Listen = "listen",
         /// A process's threads were found to share requests.
         Multiplexed = "multiplexed",
+        /// A process that is no longer traced; said by the agent itself.
+        Released = "released",
     }
 }
 
@@ -109,10 +111,22 @@ label! {
         TooMany = "too_many",
         /// A path or user-agent rule leaves it out.
         Excluded = "excluded",
+        /// Its process was no longer selected before it was over.
+        Released = "released",
         /// The sampler said no.
         Sampled = "sampled",
         /// The agent stopped before the exchange was over.
         Shutdown = "shutdown",
+    }
+}
+
+label! {
+    /// What came of a look at the settings file.
+    ReloadResult {
+        /// Its settings are in effect.
+        Applied = "applied",
+        /// It is not understood or not allowed; the settings before it stay in effect.
+        Refused = "refused",
     }
 }
 

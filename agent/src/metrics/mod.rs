@@ -14,7 +14,7 @@ mod tests;
 
 pub use self::{
     labels::{
-        DropReason, EventKind, EventLoss, Label, LinkEvidence, ProcessState, RequestResult, Side, SpanLoss,
+        DropReason, EventKind, EventLoss, Label, LinkEvidence, ProcessState, ReloadResult, RequestResult, Side, SpanLoss,
         SpanResult, Tracked, Untracked,
     },
     table::Source,
@@ -143,6 +143,8 @@ pub struct Metrics {
     pub export_retries: Counter,
     /// Spans by what the export made of them.
     pub export_spans: Family<SpanResult>,
+    /// Looks at the settings file after it changed.
+    pub settings_reloads: Family<ReloadResult>,
 }
 
 impl Metrics {

@@ -16,12 +16,12 @@ use sockspan_ebpf::{EventKind, Lifecycle};
 use crate::{
     admin::Ready,
     capture::{Feedback, Ring},
-    census::{Census, News},
+    census::{Census, News, Rules},
     connection::Wish,
     event,
     export::Exporter,
     metrics::Metrics,
-    pipeline::{Options, Pipeline, Yield},
+    pipeline::{self, Options, Pipeline, Yield},
     record::{Input, Writer},
     span::clock,
 };
@@ -39,8 +39,13 @@ const REVIEW: Duration = Duration::from_millis(500);
 /// How soon the census notices that it is to stop.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// A turn in a process's life.
-pub type Turn = (EventKind, Lifecycle);
+/// What the census is told.
+pub enum Word {
+    /// A turn in a process's life.
+    Turn(EventKind, Lifecycle),
+    /// It goes by these rules from now on.
+    Rules(Box<Rules>),
+}
 
 /// Where the pipeline's output goes.
 pub enum Sink {
@@ -72,6 +77,8 @@ pub struct Work {
     pub sink: Sink,
     /// The way back into the kernel.
     pub feedback: Feedback,
+    /// Rules that replace the options', whenever they come.
+    pub rules: Receiver<pipeline::Rules>,
 }
 
 /// Tells the agent when its thread ends, however it ends.
@@ -123,12 +130,12 @@ pub fn drain(
 pub fn work(
     work: Work,
     inputs: Receiver<Input>,
-    turns: SyncSender<Turn>,
+    words: SyncSender<Word>,
     farewell: Farewell,
 ) -> io::Result<JoinHandle<bool>> {
     Builder::new().name("sockspan-work".into()).spawn(move || {
         let _farewell = farewell;
-        let Work { options, metrics, gauges, mut sink, mut feedback } = work;
+        let Work { options, metrics, gauges, mut sink, mut feedback, rules } = work;
         let mut pipeline = Pipeline::new(options, metrics);
         let mut out = Yield::default();
         let mut failed = false;
@@ -140,12 +147,14 @@ pub fn work(
                 failed = true;
                 break;
             }
+            // Inputs come ten times a second at least.
+            rules.try_iter().for_each(|rules| pipeline.reload(rules));
             pipeline.take(input, &mut out);
-            pass_on(&mut out, &sink, &mut feedback, &turns);
+            pass_on(&mut out, &sink, &mut feedback, &words);
             gauges.hold(pipeline.held());
         }
         pipeline.finish(&mut out);
-        pass_on(&mut out, &sink, &mut feedback, &turns);
+        pass_on(&mut out, &sink, &mut feedback, &words);
         if let Sink::File(writer) = &mut sink
             && let Err(error) = writer.flush()
         {
@@ -156,7 +165,7 @@ pub fn work(
     })
 }
 
-fn pass_on(out: &mut Yield, sink: &Sink, feedback: &mut Feedback, turns: &SyncSender<Turn>) {
+fn pass_on(out: &mut Yield, sink: &Sink, feedback: &mut Feedback, words: &SyncSender<Word>) {
     for wish in out.wishes.drain(..) {
         match wish {
             Wish::Skip { socket, generation, way, position } => {
@@ -166,9 +175,9 @@ fn pass_on(out: &mut Yield, sink: &Sink, feedback: &mut Feedback, turns: &SyncSe
             Wish::Forget { socket } => feedback.forget(socket),
         }
     }
-    for turn in out.turns.drain(..) {
+    for (kind, turn) in out.turns.drain(..) {
         // Never waited for: the census may itself wait for the pipeline. It ends first when the agent stops.
-        let _ = turns.try_send(turn);
+        let _ = words.try_send(Word::Turn(kind, turn));
     }
     let spans = std::mem::take(&mut out.spans);
     if let (false, Sink::Export(exporter)) = (spans.is_empty(), sink) {
@@ -176,11 +185,14 @@ fn pass_on(out: &mut Yield, sink: &Sink, feedback: &mut Feedback, turns: &SyncSe
     }
 }
 
-/// News of the census, as the pipeline takes it. What threads proved is taken back as if the kernel side had said so.
+/// News of the census, as the pipeline takes it. What concerns events before it takes its place among them, as if
+/// the kernel side had said so.
 fn input(news: News) -> Input {
+    let turn = |kind, tgid| Input::Batch(event::turn_of(kind, tgid, clock::sample().0));
     match news {
         News::Arrival(arrival) => Input::Process { tgid: arrival.tgid, resource: arrival.resource },
-        News::Distrust(tgid) => Input::Batch(event::turn_of(EventKind::Multiplexed, tgid, clock::sample().0)),
+        News::Distrust(tgid) => turn(EventKind::Multiplexed, tgid),
+        News::Departure(tgid) => turn(EventKind::Released, tgid),
     }
 }
 
@@ -188,7 +200,7 @@ fn input(news: News) -> Input {
 pub fn census(
     mut census: Census,
     inputs: Inputs,
-    turns: Receiver<Turn>,
+    words: Receiver<Word>,
     ready: Ready,
     stop: Arc<AtomicBool>,
     farewell: Farewell,
@@ -205,8 +217,9 @@ pub fn census(
         let mut scanned = Instant::now();
         let mut reviewed = scanned;
         while !stop.load(Relaxed) {
-            let alive = match turns.recv_timeout(PATIENCE) {
-                Ok((kind, turn)) => send(census.turn(kind, &turn)),
+            let alive = match words.recv_timeout(PATIENCE) {
+                Ok(Word::Turn(kind, turn)) => send(census.turn(kind, &turn)),
+                Ok(Word::Rules(rules)) => send(census.reload(*rules)),
                 Err(RecvTimeoutError::Timeout) => true,
                 Err(RecvTimeoutError::Disconnected) => false,
             };

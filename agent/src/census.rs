@@ -143,6 +143,9 @@ impl Census {
                 // Or have been let go.
                 let let_go = self.lock().get(&turn.other).is_some_and(|parent| !parent.traced);
                 let moment = if let_go { Moment::Found } else { Moment::Fork };
+                // By the time it is looked at its parent may be another.
+                self.lineage.forget(pid);
+                self.lineage.inherits(pid, turn.other);
                 self.look(pid, &mut Listeners::default(), moment)
             }
             EventKind::Listen => {
@@ -205,7 +208,7 @@ impl Census {
         }
         if self.rules.selection.may_select(pid, process.executable.as_deref(), &ports) {
             self.lineage.named(&process, &ports);
-        } else if !matches!(moment, Moment::Exec { inherits: true }) {
+        } else if !moment.inherits() {
             self.lineage.inherits(pid, process.parent);
         }
         self.arrive(&process, verdict.reason(), moment)

@@ -261,7 +261,9 @@ impl Pipeline {
                 }
             }
             EventKind::Multiplexed => self.exchanges.distrust(turn.tgid),
-            EventKind::Exit | EventKind::Released => self.leaving.push((turn.at.saturating_add(GRACE), turn.tgid)),
+            EventKind::Exit | EventKind::Released => {
+                self.leaving.push((turn.at.saturating_add(GRACE), turn.tgid))
+            }
             _ => {}
         }
     }

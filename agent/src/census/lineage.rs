@@ -49,3 +49,34 @@ impl Lineage {
         self.0.remove(&pid);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::Procfs;
+
+    #[test]
+    fn who_was_named_is_asked_about_when_it_has_ended_too() {
+        let own = Procfs::new("/proc").unwrap().process(std::process::id()).unwrap();
+        let executable = own.executable.clone().unwrap().display().to_string();
+        let selection = |pids: &[u32], exes: &[String], ports: &[u16]| {
+            Selection::new(1, pids, exes, ports, false).unwrap()
+        };
+        let mut lineage = Lineage::default();
+        lineage.named(&own, &[8080]);
+        lineage.inherits(70, own.pid());
+        lineage.inherits(71, 70);
+        lineage.inherits(72, 9);
+        lineage.forget(own.pid());
+        lineage.forget(70);
+        for named in [
+            selection(&[own.pid()], &[], &[]),
+            selection(&[], &[executable], &[]),
+            selection(&[], &[], &[80, 8080]),
+        ] {
+            assert!(lineage.is_selected(71, &named));
+            assert!(!lineage.is_selected(70, &named) && !lineage.is_selected(72, &named));
+        }
+        assert!(!lineage.is_selected(71, &selection(&[71], &["node".to_owned()], &[80])));
+    }
+}

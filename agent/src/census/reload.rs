@@ -18,9 +18,12 @@ struct Subject {
 impl Census {
     /// Goes by these rules from now on.
     pub fn reload(&mut self, rules: Rules) -> Vec<News> {
-        self.rules = rules;
-        let mut news = self.release();
-        news.extend(self.scan());
+        let before = std::mem::replace(&mut self.rules, rules);
+        let mut news = Vec::new();
+        if before.selection != self.rules.selection {
+            news.extend(self.release());
+            news.extend(self.scan());
+        }
         news.extend(self.rename());
         news
     }

@@ -14,8 +14,8 @@ mod tests;
 
 pub use self::{
     labels::{
-        DropReason, EventKind, EventLoss, Label, LinkEvidence, ProcessState, ReloadResult, RequestResult, Side, SpanLoss,
-        SpanResult, Tracked, Untracked,
+        DropReason, EventKind, EventLoss, Label, LinkEvidence, ProcessState, ReloadResult, RequestResult,
+        Side, SpanLoss, SpanResult, Tracked, Untracked,
     },
     table::Source,
 };

@@ -38,8 +38,7 @@ pub fn pipeline(settings: &Settings, sampler: Sampler, seed: Seed) -> pipeline::
 /// What the pipeline goes by and can change while it runs.
 pub fn rules(settings: &Settings) -> Rules {
     let redaction = Redaction::new(settings.redact.clone());
-    let mut conventions =
-        Conventions::default().with_query(settings.query_string).with_redaction(redaction);
+    let mut conventions = Conventions::default().with_query(settings.query_string).with_redaction(redaction);
     if let Some(methods) = settings.otel("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS") {
         conventions = conventions.with_known_methods(&methods);
     }

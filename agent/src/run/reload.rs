@@ -209,10 +209,13 @@ impl Reload {
     }
 
     fn refuse(&self, why: &str, listeners: &Listeners) {
+        // Most problems name the file with a line.
+        let file = self.watch.path.display().to_string();
+        let why = if why.contains(&file) { why.to_owned() } else { format!("{file}: {why}") };
         tracing::error!("the settings file is not taken, what was in effect stays so: {why}");
         listeners.metrics.settings_reloads.inc(ReloadResult::Refused);
         let mut told = listeners.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.reload.refused = Some(why.to_owned());
+        told.reload.refused = Some(why);
     }
 }
 

@@ -84,7 +84,8 @@ pub struct Conventions {
 
 impl Default for Conventions {
     fn default() -> Self {
-        Self { known_methods: KNOWN_METHODS.map(Cow::Borrowed).to_vec(),
+        Self {
+            known_methods: KNOWN_METHODS.map(Cow::Borrowed).to_vec(),
             query: false,
             redaction: Redaction::default(),
         }

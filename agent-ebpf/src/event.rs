@@ -22,6 +22,8 @@ pub enum EventKind {
     Listen = 7,
     /// A process's threads were found to share exchanges ([`Lifecycle`]): what they proved is taken back.
     Multiplexed = 8,
+    /// A process is no longer traced ([`Lifecycle`]); said by the agent itself, for its place among the events.
+    Released = 9,
 }
 
 impl EventKind {
@@ -36,6 +38,7 @@ impl EventKind {
             6 => Self::Exit,
             7 => Self::Listen,
             8 => Self::Multiplexed,
+            9 => Self::Released,
             _ => return None,
         })
     }

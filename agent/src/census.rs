@@ -6,7 +6,9 @@
 
 mod entry;
 mod judge;
+mod lineage;
 mod pods;
+mod reload;
 mod seat;
 
 use std::{
@@ -29,6 +31,7 @@ use crate::{
 use entry::Review;
 pub use entry::{Entries, Entry};
 use judge::{Judgement, Moment};
+use lineage::Lineage;
 
 /// A process that is traced from now on.
 #[derive(Clone, Debug)]
@@ -46,10 +49,10 @@ pub struct Arrival {
 pub enum News {
     /// A process is traced from now on, or more is known of it.
     Arrival(Arrival),
-    /// A process goes on, and is traced no more.
-    Leave(u32),
     /// The threads of this process were no evidence after all: what they seemed to prove is taken back.
     Distrust(u32),
+    /// This process is no longer traced, though it goes on: what it has begun is not waited for.
+    Departure(u32),
 }
 
 /// A user's rule for service.name, by executable.
@@ -89,6 +92,7 @@ pub struct Census {
     verdicts: HashMap<Arc<str>, Decision>,
     /// Cgroup names of pods that processes were seen in and that are not known; `None` is too many to name.
     unknown: Option<HashSet<Box<str>>>,
+    lineage: Lineage,
 }
 
 impl Census {
@@ -106,7 +110,8 @@ impl Census {
             cache
         });
         let (verdicts, unknown) = (HashMap::new(), Some(HashSet::new()));
-        Ok(Self { procfs, host, rules, traced, entries: Entries::default(), cluster, verdicts, unknown })
+        let (entries, lineage) = (Entries::default(), Lineage::default());
+        Ok(Self { procfs, host, rules, traced, entries, cluster, verdicts, unknown, lineage })
     }
 
     /// The entries, for `/status`.
@@ -126,10 +131,7 @@ impl Census {
         let Ok(pids) = self.procfs.pids() else { return Vec::new() };
         let mut gone: Vec<u32> = self.lock().keys().copied().chain(kept).collect();
         gone.retain(|pid| pids.binary_search(pid).is_err());
-        for pid in gone {
-            self.traced.remove(pid);
-            self.lock().remove(&pid);
-        }
+        gone.into_iter().for_each(|pid| self.forget(pid));
         let mut listeners = Listeners::default();
         // Process ids wrap around: a parent can have the higher one. So all are looked at twice.
         let twice = pids.iter().chain(&pids);
@@ -155,8 +157,7 @@ impl Census {
             EventKind::Exit => {
                 // The first thread can end before the others; the process is gone when /proc says so.
                 if self.procfs.identity(pid).is_err() || self.is_zombie(pid) {
-                    self.traced.remove(pid);
-                    self.lock().remove(&pid);
+                    self.forget(pid);
                 }
                 Vec::new()
             }
@@ -167,7 +168,15 @@ impl Census {
                 self.look(pid, &mut Listeners::default(), Moment::Exec { inherits, named })
             }
             // The kernel side tells of the children of traced processes only; the parent may be gone by now.
-            EventKind::Fork => self.look(pid, &mut Listeners::default(), Moment::Fork),
+            EventKind::Fork => {
+                // Or have been let go.
+                let let_go = self.lock().get(&turn.other).is_some_and(|parent| !parent.traced);
+                let moment = if let_go { Moment::Found } else { Moment::Fork };
+                // By the time it is looked at its parent may be another.
+                self.lineage.forget(pid);
+                self.lineage.inherits(pid, turn.other);
+                self.look(pid, &mut Listeners::default(), moment)
+            }
             EventKind::Listen => {
                 // By now a server has loaded what it serves with.
                 let mut news = self.reconsider(pid);
@@ -180,6 +189,13 @@ impl Census {
         }
     }
 
+    /// The process has ended.
+    fn forget(&mut self, pid: u32) {
+        self.traced.remove(pid);
+        self.lineage.forget(pid);
+        self.lock().remove(&pid);
+    }
+
     fn is_zombie(&self, pid: u32) -> bool {
         let threads = fs::read_dir(self.procfs.path(pid, "task")).map_or(0, Iterator::count);
         // A first thread that has ended while others go on shows as a zombie too.
@@ -187,6 +203,12 @@ impl Census {
             && fs::read_to_string(self.procfs.path(pid, "stat")).is_ok_and(|stat| {
                 stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['Z', 'X']))
             })
+    }
+
+    /// Where a process listens, if any rule asks.
+    fn ports(&self, pid: u32, listeners: &mut Listeners) -> Vec<u16> {
+        let asked = self.rules.selection.needs_ports();
+        if asked { listeners.ports(&self.procfs, pid).unwrap_or_default() } else { Vec::new() }
     }
 
     /// Decides on one process; gives news if it was not traced before.
@@ -199,11 +221,7 @@ impl Census {
         if let Some(seat) = self.seat(pid) {
             return self.look_in_pod(&glance, &seat, moment);
         }
-        let ports = if self.rules.selection.needs_ports() {
-            listeners.ports(&self.procfs, pid).unwrap_or_default()
-        } else {
-            Vec::new()
-        };
+        let ports = self.ports(pid, listeners);
         let parent_traced = moment.inherits() || self.lock().get(&glance.parent).is_some_and(|e| e.traced);
         // Most programs that start are nobody's business: no more is read of them, and nothing kept.
         let executable = glance.executable.as_deref();
@@ -220,6 +238,11 @@ impl Census {
         if !verdict.is_selected() {
             return self.leave(entry);
         }
+        if self.rules.selection.may_select(pid, process.executable.as_deref(), &ports) {
+            self.lineage.named(&process, &ports);
+        } else if !moment.inherits() {
+            self.lineage.inherits(pid, process.parent);
+        }
         self.arrive(&process, entry, moment)
     }
 
@@ -228,8 +251,9 @@ impl Census {
         let pid = entry.pid;
         // The kernel side may have added it as a child.
         self.traced.remove(pid);
+        self.lineage.forget(pid);
         let before = self.lock().insert(pid, entry);
-        before.filter(|e| e.traced).map(|_| News::Leave(pid)).into_iter().collect()
+        before.filter(|e| e.traced).map(|_| News::Departure(pid)).into_iter().collect()
     }
 
     fn arrive(&mut self, process: &Process, left: Entry, moment: Moment) -> Vec<News> {

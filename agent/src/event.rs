@@ -44,7 +44,12 @@ impl Event {
         let kind = EventKind::from_byte(*bytes.first()?)?;
         if matches!(
             kind,
-            EventKind::Fork | EventKind::Exec | EventKind::Exit | EventKind::Listen | EventKind::Multiplexed
+            EventKind::Fork
+                | EventKind::Exec
+                | EventKind::Exit
+                | EventKind::Listen
+                | EventKind::Multiplexed
+                | EventKind::Released
         ) {
             let turn = bytemuck::try_pod_read_unaligned(bytes.get(..size_of::<Lifecycle>())?).ok()?;
             return Some(Self::Process { kind, turn });

@@ -12,6 +12,7 @@ pub mod exchange;
 pub mod export;
 pub mod http;
 pub mod kubernetes;
+pub mod log;
 pub mod metrics;
 pub mod pipeline;
 pub mod preflight;

@@ -1,13 +1,12 @@
 //! The command `sockspan`.
 
-use std::{io::IsTerminal as _, process::ExitCode};
+use std::process::ExitCode;
 
 use sockspan::{
     chain::chain,
-    kubernetes, preflight, run,
-    settings::{Error, Invocation, Level, Settings, Verb},
+    kubernetes, log, preflight, run,
+    settings::{Error, Invocation, Settings, Verb},
 };
-use tracing_subscriber::filter::LevelFilter;
 
 fn main() -> ExitCode {
     let invocation = match Invocation::of_process() {
@@ -15,7 +14,7 @@ fn main() -> ExitCode {
         Err(Error::Usage(usage)) => usage.exit(),
         Err(error) => return failure(&error.into()),
     };
-    log(&invocation.settings);
+    log::start(invocation.settings.log);
     for warning in &invocation.settings.warnings {
         tracing::warn!("{warning}");
     }
@@ -25,10 +24,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn act(Invocation { verb, settings }: &Invocation) -> anyhow::Result<ExitCode> {
+fn act(invocation: &Invocation) -> anyhow::Result<ExitCode> {
+    let Invocation { verb, settings, .. } = invocation;
     match verb {
-        Verb::Run => run::run(settings, None)?,
-        Verb::Record { file } => run::run(settings, Some(file))?,
+        Verb::Run => run::run(invocation, None)?,
+        Verb::Record { file } => run::run(invocation, Some(file))?,
         Verb::Replay { file } => run::replay(settings, file)?,
         Verb::Config => print!("{}", run::config(settings)?),
         Verb::Preflight { json } => return preflight(settings, *json),
@@ -54,18 +54,4 @@ fn preflight(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
 fn failure(error: &anyhow::Error) -> ExitCode {
     eprintln!("sockspan: {}", chain(error.as_ref()));
     ExitCode::FAILURE
-}
-
-/// The log goes to stderr: stdout is the console exporter's.
-fn log(settings: &Settings) {
-    let level = match settings.log {
-        Level::Off => LevelFilter::OFF,
-        Level::Error => LevelFilter::ERROR,
-        Level::Warn => LevelFilter::WARN,
-        Level::Info => LevelFilter::INFO,
-        Level::Debug => LevelFilter::DEBUG,
-        Level::Trace => LevelFilter::TRACE,
-    };
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(colour).init();
 }

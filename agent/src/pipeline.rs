@@ -19,7 +19,10 @@ use crate::{
     http::{Limits, LossReason, Nanos},
     metrics::{DropReason, EventKind as EventLabel, EventLoss, LinkEvidence, Metrics, Side},
     record::Input,
-    span::{Attribute, Resource, Span, SpanKind, assemble::Assembler, clock::Clock},
+    span::{
+        Attribute, Resource, Span, SpanKind, assemble::Assembler, clock::Clock, conventions::Conventions,
+        route::Router,
+    },
 };
 
 use waiting::Waiting;
@@ -49,6 +52,18 @@ pub struct Options {
     pub assembler: Assembler,
 }
 
+/// What the pipeline goes by and can change while it runs.
+pub struct Rules {
+    /// Decides what is left out.
+    pub excluded: Excluded,
+    /// The choices the conventions leave open.
+    pub conventions: Conventions,
+    /// Routes.
+    pub router: Router,
+    /// Say on what evidence a parent is known.
+    pub evidence: bool,
+}
+
 /// What came of the inputs so far.
 #[derive(Default)]
 pub struct Yield {
@@ -68,8 +83,6 @@ pub struct Pipeline {
     assembler: Assembler,
     resources: HashMap<u32, Arc<Resource>>,
     leaving: Vec<(Nanos, u32)>,
-    /// Traced no more, though they go on; what was under way of theirs is given up once more then.
-    left: Vec<(Nanos, u32)>,
     waiting: Waiting,
     serving: HashSet<u32>,
     metrics: Arc<Metrics>,
@@ -97,6 +110,7 @@ fn event_label(kind: EventKind) -> EventLabel {
         EventKind::Exit => EventLabel::Exit,
         EventKind::Listen => EventLabel::Listen,
         EventKind::Multiplexed => EventLabel::Multiplexed,
+        EventKind::Released => EventLabel::Released,
     }
 }
 
@@ -105,6 +119,7 @@ fn drop_reason(reason: LossReason) -> DropReason {
         LossReason::NotHttp | LossReason::Malformed | LossReason::Switched => DropReason::NotHttp,
         LossReason::ResponseMissing | LossReason::Closed => DropReason::Unfinished,
         LossReason::TooManyPending => DropReason::TooMany,
+        LossReason::Released => DropReason::NotSelected,
         LossReason::RequestMissing => DropReason::RequestMissing,
         _ => DropReason::StreamGap,
     }
@@ -122,7 +137,6 @@ impl Pipeline {
             assembler: options.assembler,
             resources: HashMap::new(),
             leaving: Vec::new(),
-            left: Vec::new(),
             waiting: Waiting::default(),
             serving: HashSet::new(),
             metrics,
@@ -139,6 +153,16 @@ impl Pipeline {
         (self.connections.len(), self.exchanges.len())
     }
 
+    /// Goes by these rules from now on: requests are left out by them when their heads are read, spans made by them
+    /// when they are told.
+    pub fn reload(&mut self, rules: Rules) {
+        let Rules { excluded, conventions, router, evidence } = rules;
+        self.exchanges.exclude(excluded);
+        self.assembler.conventions = conventions;
+        self.assembler.router = router;
+        self.assembler.evidence = evidence;
+    }
+
     /// Takes an input in.
     pub fn take(&mut self, input: Input, out: &mut Yield) {
         match input {
@@ -149,14 +173,8 @@ impl Pipeline {
             }
             Input::Process { tgid, resource, complete } => {
                 self.leaving.retain(|(_, leaving)| *leaving != tgid);
-                self.left.retain(|(_, left)| *left != tgid);
                 self.resources.insert(tgid, Arc::new(resource));
                 self.waiting.expect(tgid, !complete);
-            }
-            Input::Leave { tgid } => {
-                self.leave(tgid);
-                // The kernel side may have told of more before it heard.
-                self.left.push((self.now.saturating_add(TIDY), tgid));
             }
             Input::Clock { monotonic, wall } => {
                 self.assembler.clock.observe(monotonic, wall);
@@ -165,13 +183,6 @@ impl Pipeline {
             }
         }
         self.run(out);
-    }
-
-    /// What is over becomes spans all the same; what is under way does not.
-    fn leave(&mut self, tgid: u32) {
-        for kind in self.exchanges.leave(tgid) {
-            self.metrics.exchange(side(kind), Err(DropReason::NotSelected));
-        }
     }
 
     fn run(&mut self, out: &mut Yield) {
@@ -210,6 +221,10 @@ impl Pipeline {
             Event::Process { kind, turn } => {
                 self.metrics.events.inc(event_label(kind));
                 self.turn(kind, turn);
+                if kind == EventKind::Released {
+                    self.connections.release(turn.tgid, &mut self.output);
+                    self.pass_on(out);
+                }
                 out.turns.push((kind, turn));
             }
         }
@@ -243,7 +258,7 @@ impl Pipeline {
     }
 
     fn turn(&mut self, kind: EventKind, turn: Lifecycle) {
-        if matches!(kind, EventKind::Fork | EventKind::Exec | EventKind::Exit) {
+        if matches!(kind, EventKind::Fork | EventKind::Exec | EventKind::Exit | EventKind::Released) {
             self.serving.remove(&turn.tgid);
         }
         match kind {
@@ -254,7 +269,9 @@ impl Pipeline {
                 }
             }
             EventKind::Multiplexed => self.exchanges.distrust(turn.tgid),
-            EventKind::Exit => self.leaving.push((turn.at.saturating_add(GRACE), turn.tgid)),
+            EventKind::Exit | EventKind::Released => {
+                self.leaving.push((turn.at.saturating_add(GRACE), turn.tgid))
+            }
             _ => {}
         }
     }
@@ -264,8 +281,6 @@ impl Pipeline {
         self.pass_on(out);
         self.exchanges.expire(self.now.saturating_sub(self.max_duration));
         let now = self.now;
-        let left = self.left.extract_if(.., |(due, _)| *due <= now).collect::<Vec<_>>();
-        left.into_iter().for_each(|(_, tgid)| self.leave(tgid));
         let (resources, waiting) = (&mut self.resources, &mut self.waiting);
         self.leaving.retain(|(due, tgid)| {
             let stays = *due > now;

@@ -37,11 +37,6 @@ pub enum Input {
         /// Whether that is all there is to say. If not, its spans wait a while for the rest.
         complete: bool,
     },
-    /// A process that is traced no more, though it goes on.
-    Leave {
-        /// The process.
-        tgid: u32,
-    },
     /// Time has come to `monotonic`, which is `wall`, both in nanoseconds.
     Clock {
         /// CLOCK_MONOTONIC.
@@ -110,11 +105,6 @@ struct Process {
 
 fn complete() -> bool {
     true
-}
-
-#[derive(Serialize, Deserialize)]
-struct Leave {
-    tgid: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -209,9 +199,6 @@ impl Writer {
                 let process = Process { tgid: *tgid, service, attributes, complete };
                 self.frame(2, &serde_json::to_vec(&process).unwrap_or_default())
             }
-            Input::Leave { tgid } => {
-                self.frame(4, &serde_json::to_vec(&Leave { tgid: *tgid }).unwrap_or_default())
-            }
             Input::Clock { monotonic, wall } => {
                 let clock = Clock { monotonic: *monotonic, wall: *wall };
                 self.frame(3, &serde_json::to_vec(&clock).unwrap_or_default())
@@ -290,10 +277,6 @@ impl Reader {
             3 => {
                 let c: Clock = serde_json::from_slice(&payload).map_err(|_| self.damaged())?;
                 Input::Clock { monotonic: c.monotonic, wall: c.wall }
-            }
-            4 => {
-                let left: Leave = serde_json::from_slice(&payload).map_err(|_| self.damaged())?;
-                Input::Leave { tgid: left.tgid }
             }
             _ => return Err(self.damaged()),
         };

@@ -188,6 +188,11 @@ impl Agent {
         self.process.signal(Signal::SIGCONT);
     }
 
+    /// Has it read its settings file again, by SIGHUP.
+    pub fn hang_up(&self) {
+        self.process.signal(Signal::SIGHUP);
+    }
+
     /// Stops it by SIGTERM.
     ///
     /// # Panics

@@ -7,11 +7,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{Arrival, Census, Entry, Glance, Moment, News, Rules, seat::Seat};
+use super::{Arrival, Census, Entry, Glance, Moment, News, seat::Seat};
 use crate::{
     kubernetes::{Decision, Facts, Pod, facts},
     metrics::Watched,
-    process::{Listeners, Runtime},
+    process::Runtime,
 };
 
 /// Processes that are left alone are listed up to this number; more are not worth their memory.
@@ -178,12 +178,10 @@ impl Census {
     }
 
     /// Decides on a process that may be traced already.
-    fn decide_anew(&mut self, pid: u32) -> Vec<News> {
+    pub(super) fn decide_anew(&mut self, pid: u32) -> Vec<News> {
         let Ok(glance) = self.procfs.glance(pid) else { return Vec::new() };
         let known = self.lock().get(&pid).filter(|e| e.identity == glance.identity).cloned();
-        let Some(seat) = self.seat(pid) else {
-            return self.decide_outside(pid, known.as_ref());
-        };
+        let Some(seat) = self.seat(pid) else { return Vec::new() };
         let Some(entry) = known.filter(|e| e.traced) else {
             return self.look_in_pod(&glance, &seat, Moment::Found);
         };
@@ -215,45 +213,12 @@ impl Census {
         news
     }
 
-    fn decide_outside(&mut self, pid: u32, known: Option<&Entry>) -> Vec<News> {
-        let Some(entry) = known.filter(|e| e.traced) else {
-            return self.look(pid, &mut Listeners::default(), Moment::Found);
-        };
-        let Ok(process) = self.procfs.process(pid) else { return Vec::new() };
-        let mut listeners = Listeners::default();
-        let ports = match self.rules.selection.needs_ports() {
-            true => listeners.ports(&self.procfs, pid).unwrap_or_default(),
-            false => Vec::new(),
-        };
-        let parent_traced = self.lock().get(&process.parent).is_some_and(|e| e.traced);
-        let verdict = self.rules.selection.decide(&process, parent_traced, &ports);
-        if !verdict.is_selected() {
-            let left = Entry::left(process.identity, process.executable.clone(), verdict.reason());
-            tracing::info!(
-                pid,
-                service = entry.service,
-                reason = verdict.reason(),
-                "process is traced no more"
-            );
-            return self.leave(left);
-        }
-        let runtime = Runtime::detect(&self.procfs, &process);
-        let resource = self.resource(&process, &runtime, None);
-        let (reason, service) = (verdict.reason().to_owned(), Some(resource.service_name.clone()));
-        self.lock().insert(pid, Entry { reason, service, ..entry.clone() });
-        vec![News::Arrival(Arrival { tgid: pid, resource, complete: true })]
-    }
-
-    /// Goes by other rules from now on: every process is decided anew. Whether Kubernetes is used does not change.
-    pub fn reload(&mut self, rules: Rules) -> Vec<News> {
-        self.rules = rules;
+    /// Other rules are in effect: every pod is decided anew, and what they need is kept of each.
+    pub(super) fn forget_verdicts(&mut self) {
         self.verdicts = HashMap::new();
         if let (Some(cache), Some(rules)) = (&self.cluster, &self.rules.kubernetes) {
             cache.keep(rules.kept());
         }
-        let pids = self.procfs.pids().unwrap_or_default();
-        // Parents come before their children here too, whatever their ids: so all are looked at twice.
-        pids.iter().chain(&pids).flat_map(|pid| self.decide_anew(*pid)).collect()
     }
 
     /// Whether everything is known that the first decisions need.

@@ -229,6 +229,14 @@ impl Connections {
         }
     }
 
+    /// Forgets the connections of a process that is no longer traced. What is open on them is given up.
+    pub fn release(&mut self, tgid: u32, out: &mut Output) {
+        let keys: Vec<_> = self.table.iter().filter(|(_, c)| c.tgid == tgid).map(|(key, _)| *key).collect();
+        for key in keys {
+            self.drop_connection(key, LossReason::Released, out);
+        }
+    }
+
     fn make_room(&mut self, out: &mut Output) {
         if self.table.len() < self.most {
             return;

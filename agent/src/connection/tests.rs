@@ -278,6 +278,20 @@ fn the_least_recently_used_connection_makes_room() {
 }
 
 #[test]
+fn what_a_released_process_had_open_is_given_up_and_nothing_else() {
+    let mut play = Play::new();
+    let (mut mine, mut other) = (Socket::new(Role::Server), Socket::new(Role::Server).at(0x2000, 1));
+    other.data.tgid = 8;
+    play.asks(&mut mine, Way::Receive, 1, GET);
+    play.asks(&mut other, Way::Receive, 2, GET);
+    play.out = Output::default();
+    play.connections.release(7, &mut play.out);
+    assert_eq!((play.told().as_str(), play.connections.len()), ("0:dropped released", 1));
+    play.says(&mut other, Way::Send, flag::STARTS_MESSAGE, OK);
+    assert_eq!(play.told(), ANSWERED, "the other goes on");
+}
+
+#[test]
 fn silence_is_no_end() {
     for started in [false, true] {
         let (mut play, mut server) = (Play::new(), Socket::new(Role::Server));

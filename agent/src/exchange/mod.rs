@@ -121,6 +121,11 @@ impl Exchanges {
         }
     }
 
+    /// Requests whose heads are read from now on are left out by this rule.
+    pub fn exclude(&mut self, excluded: Excluded) {
+        self.excluded = excluded;
+    }
+
     /// Open exchanges, and those that are over and wait.
     pub fn len(&self) -> usize {
         self.open.len() + self.waiting.len()
@@ -351,21 +356,6 @@ impl Exchanges {
                 *link = None;
             }
         }
-    }
-
-    /// Gives up what is open in a process that is traced no more. Returns the kinds of those that never become spans.
-    pub fn leave(&mut self, tgid: u32) -> Vec<SpanKind> {
-        let keys = self.open.iter().filter(|(_, e)| e.identity.tgid == tgid).map(|(key, _)| *key);
-        let keys: Vec<_> = keys.collect();
-        let mut dropped = Vec::new();
-        for mut exchange in keys.into_iter().filter_map(|key| self.open.remove(&key)) {
-            exchange.identity.ended.set(Some(self.now));
-            match exchange.break_off() {
-                true => self.waiting.push(self.now, exchange),
-                false => dropped.push(exchange.identity.kind),
-            }
-        }
-        dropped
     }
 
     /// Gives up what has been open since before `before`.

@@ -147,6 +147,8 @@ pub enum LossReason {
     Switched,
     /// The connection ended in the middle of the request's head.
     Closed,
+    /// The process is no longer traced.
+    Released,
 }
 
 impl LossReason {
@@ -170,6 +172,7 @@ impl LossReason {
             Self::Position => "position",
             Self::Switched => "switched",
             Self::Closed => "closed",
+            Self::Released => "released",
         }
     }
 }

@@ -32,7 +32,7 @@ const NAMES: [&str; 8] = [
 ];
 
 /// Which labels and annotations become attributes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Chosen {
     /// `namespace-label`.
     pub namespace_labels: Globs,

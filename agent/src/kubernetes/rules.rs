@@ -58,7 +58,7 @@ pub struct Kin {
 }
 
 /// Everything that the user says of pods. One value, which can be replaced while the agent runs.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rules {
     /// `namespace-selector`.
     pub namespaces: Selector,

@@ -49,6 +49,8 @@ label! {
         Listen = "listen",
         /// A process's threads were found to share requests.
         Multiplexed = "multiplexed",
+        /// A process that is no longer traced; said by the agent itself.
+        Released = "released",
     }
 }
 
@@ -115,6 +117,16 @@ label! {
         Shutdown = "shutdown",
         /// Its process was taken out of the selection before the exchange was over.
         NotSelected = "not_selected",
+    }
+}
+
+label! {
+    /// What came of a look at the settings file.
+    ReloadResult {
+        /// Its settings are in effect.
+        Applied = "applied",
+        /// It is not understood or not allowed; the settings before it stay in effect.
+        Refused = "refused",
     }
 }
 

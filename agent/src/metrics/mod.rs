@@ -14,8 +14,8 @@ mod tests;
 
 pub use self::{
     labels::{
-        DropReason, EventKind, EventLoss, Label, LinkEvidence, ProcessState, RequestResult, Side, SpanLoss,
-        SpanResult, Tracked, Untracked, WatchError, Watched,
+        DropReason, EventKind, EventLoss, Label, LinkEvidence, ProcessState, ReloadResult, RequestResult,
+        Side, SpanLoss, SpanResult, Tracked, Untracked, WatchError, Watched,
     },
     table::Source,
 };
@@ -147,6 +147,8 @@ pub struct Metrics {
     pub watch_errors: Family<WatchError>,
     /// Spans that went without what their pod's status had not told in time.
     pub spans_incomplete: Counter,
+    /// Looks at the settings file after it changed.
+    pub settings_reloads: Family<ReloadResult>,
 }
 
 impl Metrics {

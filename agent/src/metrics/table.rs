@@ -189,6 +189,13 @@ pub const TABLE: &[Row] = &[
         "Spans by what the export made of them",
         |s, out| family("result", &s.metrics.export_spans, out),
     ),
+    counter(
+        "sockspan_settings_reloads",
+        "sockspan.settings.reloads",
+        "{reload}",
+        "Changes of the settings file, and requests to read it again, by whether they took effect",
+        |s, out| family("result", &s.metrics.settings_reloads, out),
+    ),
     gauge(
         "sockspan_queue_spans",
         "sockspan.queue.spans",

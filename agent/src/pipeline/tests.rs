@@ -53,3 +53,35 @@ fn a_process_is_told_to_serve_once_in_each_program() {
     assert_eq!(told(turn_of(EventKind::Exec, SERVER, 2)), [(EventKind::Exec, SERVER)]);
     assert_eq!(told(data(Role::Server, flag::STARTS_EXCHANGE)), [(EventKind::Data, SERVER)]);
 }
+
+#[test]
+fn a_released_process_is_told_to_serve_again_when_it_comes_back() {
+    let mut pipeline = pipeline();
+    let mut told = |batch: Bytes| {
+        let mut out = Yield::default();
+        pipeline.take(Input::Batch(batch), &mut out);
+        let clock = Input::Clock { monotonic: pipeline.now + 1_000_000_000, wall: 1 };
+        pipeline.take(clock, &mut out);
+        (out.turns.iter().filter(|(kind, _)| *kind == EventKind::Data).count(), pipeline.held())
+    };
+    let begins = || data(Role::Server, flag::STARTS_EXCHANGE);
+    assert_eq!(told(begins()), (1, (1, 0)));
+    assert_eq!(told(begins()), (0, (1, 0)));
+    assert_eq!(told(turn_of(EventKind::Released, SERVER, 3)), (0, (0, 0)));
+    assert_eq!(told(begins()), (1, (1, 0)));
+}
+
+#[test]
+fn other_rules_hold_from_then_on() {
+    let mut pipeline = pipeline();
+    assert!(!pipeline.assembler.evidence);
+    pipeline.reload(Rules {
+        excluded: Box::new(|_| true),
+        conventions: Conventions::default().with_query(true),
+        router: Router::new(vec!["/a/:b".parse().unwrap()], false),
+        evidence: true,
+    });
+    assert!(pipeline.assembler.evidence);
+    let route = pipeline.assembler.router.route("shop", "/a/1", |path| path);
+    assert_eq!(route.as_deref(), Some("/a/:b"));
+}

@@ -50,6 +50,16 @@ pub struct Selection {
     pods: bool,
 }
 
+impl PartialEq for Selection {
+    /// Whether both say the same.
+    fn eq(&self, other: &Self) -> bool {
+        let Self { agent, pids, executables, ports, all, pods } = self;
+        let globs = |list: &[GlobMatcher]| list.iter().map(|glob| glob.glob().clone()).collect::<Vec<_>>();
+        (agent, pids, ports, all, pods) == (&other.agent, &other.pids, &other.ports, &other.all, &other.pods)
+            && globs(executables) == globs(&other.executables)
+    }
+}
+
 impl Selection {
     /// Rules for an agent whose own process id is `agent`.
     ///
@@ -197,6 +207,20 @@ mod tests {
         assert_eq!(decide(selection(&[], &["nod?"], &[], false)), "traced: --exe nod? matches /usr/bin/node");
         assert_eq!(decide(selection(&[], &[], &[80, 3000], false)), "traced: --port 3000: it listens there");
         assert_eq!(decide(selection(&[], &[], &[], true)), "traced: --all");
+    }
+
+    #[test]
+    fn rules_that_say_the_same_are_equal() {
+        let rules = || selection(&[7], &["node", "/a/*"], &[80], false);
+        assert_eq!(rules(), rules());
+        for other in [
+            selection(&[8], &["node", "/a/*"], &[80], false),
+            selection(&[7], &["node", "/b/*"], &[80], false),
+            selection(&[7], &["node", "/a/*"], &[], false),
+            selection(&[7], &["node", "/a/*"], &[80], true),
+        ] {
+            assert_ne!(rules(), other);
+        }
     }
 
     #[test]

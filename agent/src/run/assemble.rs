@@ -5,11 +5,11 @@ use anyhow::Context as _;
 use crate::{
     exchange::{Excluded, Seed},
     export::ConsoleOptions,
-    pipeline,
+    pipeline::{self, Rules},
     preflight::System,
     sampler::Sampler,
     settings::{Level, Settings},
-    span::{assemble::Assembler, conventions::Conventions, route::Router},
+    span::{assemble::Assembler, conventions::Conventions, redact::Redaction, route::Router},
 };
 
 /// What ids are made from: random, so that no two agents and no two runs make the same.
@@ -23,24 +23,30 @@ pub fn seed() -> anyhow::Result<Seed> {
 
 /// The pipeline's options.
 pub fn pipeline(settings: &Settings, sampler: Sampler, seed: Seed) -> pipeline::Options {
-    let mut conventions = Conventions::default().with_query(settings.query_string);
-    if let Some(methods) = settings.otel("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS") {
-        conventions = conventions.with_known_methods(&methods);
-    }
-    let assembler = Assembler {
-        clock: pipeline::clock(),
-        conventions,
-        router: Router::new(settings.routes.clone(), settings.guess_routes),
-        sampler,
-        evidence: settings.evidence,
-    };
+    let Rules { excluded, conventions, router, evidence } = rules(settings);
+    let assembler = Assembler { clock: pipeline::clock(), conventions, router, sampler, evidence };
     pipeline::Options {
         seed,
         head_bytes: settings.head_limit as usize,
         connections: settings.max_connections as usize,
         max_duration: settings.max_duration,
-        excluded: excluded(settings),
+        excluded,
         assembler,
+    }
+}
+
+/// What the pipeline goes by and can change while it runs.
+pub fn rules(settings: &Settings) -> Rules {
+    let redaction = Redaction::new(settings.redact.clone());
+    let mut conventions = Conventions::default().with_query(settings.query_string).with_redaction(redaction);
+    if let Some(methods) = settings.otel("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS") {
+        conventions = conventions.with_known_methods(&methods);
+    }
+    Rules {
+        excluded: excluded(settings),
+        conventions,
+        router: Router::new(settings.routes.clone(), settings.guess_routes),
+        evidence: settings.evidence,
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     export::{self, Target},
     kubernetes::{Cache, Kin, Kubernetes, Link, Rules, Watches, namespace_of, start},
     metrics::Metrics,
-    settings::{self, Settings},
+    settings,
 };
 
 use super::threads::Call;
@@ -39,10 +39,9 @@ impl Known {
     }
 }
 
-/// The user's rules for pods, with the namespaces that are never traced: the agent's, and that of the receiver. What a
-/// receiver does with spans would make spans without end.
-pub fn rules(settings: &Settings, link: &Link, export: &export::Settings) -> Rules {
-    let mut rules = settings.kubernetes.rules.clone();
+/// The namespaces that are never traced: the agent's, and that of the receiver. What a receiver does with spans would
+/// make spans without end.
+pub fn kin(link: &Link, export: &export::Settings) -> Vec<Kin> {
     let own = link.namespace.clone().map(|name| Kin { name, why: "the agent's own" });
     let host = match &export.target {
         Target::Otlp(otlp) => Some(otlp.endpoint.host_and_port().0),
@@ -52,6 +51,5 @@ pub fn rules(settings: &Settings, link: &Link, export: &export::Settings) -> Rul
         .as_deref()
         .and_then(namespace_of)
         .map(|name| Kin { name: name.to_owned(), why: "that of the OTLP endpoint's Service" });
-    rules.kin = own.into_iter().chain(receiver).collect();
-    rules
+    own.into_iter().chain(receiver).collect()
 }

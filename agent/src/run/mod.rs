@@ -2,12 +2,14 @@
 //!
 //! One thread drains the ring buffer and does nothing else, one runs the pipeline, one keeps the census; the
 //! export and the admin port are tasks. Everything flows one way, through bounded channels:
-//! ring buffer -> drain -> pipeline -> export, and turns of processes -> census -> pipeline.
+//! ring buffer -> drain -> pipeline -> export, and turns of processes -> census -> pipeline. Where there is a settings
+//! file, one more thread tells pipeline and census when it changes (`reload.rs`).
 
 mod assemble;
 mod cluster;
 mod gauges;
 mod plan;
+mod reload;
 mod replay;
 mod signals;
 mod status;
@@ -16,7 +18,7 @@ mod threads;
 use std::{
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
         mpsc,
     },
@@ -29,18 +31,19 @@ use crate::{
     admin::{Admin, Answers, Ready},
     capture::{self, Capture, Mode, Uprobes},
     census::{Census, Rules},
-    export::{self, Counts, Exporter},
-    kubernetes::Link,
+    export::{Counts, Exporter},
+    kubernetes::{self, Kin, Link},
     metrics::{Metrics, Source},
     preflight::{self, Way},
     process::{Procfs, selection::Selection},
     record::{Input, Writer},
-    settings::Settings,
+    settings::{Invocation, Settings},
 };
 
 pub use assemble::system;
 use plan::Plan;
 pub use plan::config;
+use reload::{Reload, Told};
 pub use replay::{replay, spans};
 use threads::{Sink, Work};
 
@@ -56,26 +59,35 @@ const TURNS: usize = 16_384;
 ///
 /// # Errors
 /// What keeps the agent from its work, with the cure.
-pub fn run(settings: &Settings, record: Option<&Path>) -> anyhow::Result<()> {
+pub fn run(invocation: &Invocation, record: Option<&Path>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("sockspan-io")
         .enable_all()
         .build()
         .context("cannot start the I/O threads")?;
-    runtime.block_on(agent(settings, record))
+    runtime.block_on(agent(invocation, record))
 }
 
-async fn agent(settings: &Settings, record: Option<&Path>) -> anyhow::Result<()> {
+async fn agent(invocation: &Invocation, record: Option<&Path>) -> anyhow::Result<()> {
+    let Invocation { settings, origin, .. } = invocation;
     let signals = signals::Signals::listen()?;
-    let Plan { export, sampler, attributes, push, defaults } = Plan::make(settings)?;
+    let plan = Plan::make(settings)?;
+    let mut reload = Reload::new(origin, settings, &plan);
+    // A program without a file has nothing to read again: the signal ends it as before.
+    let asked = if reload.is_some() { signals::hangups()? } else { Arc::default() };
+    let Plan { export, sampler, attributes, push, defaults } = plan;
     let seed = assemble::seed()?;
     let pipeline_options = assemble::pipeline(settings, sampler, seed);
     let link = match settings.kubernetes.enabled {
         true => Some(Link::open(&settings.kubernetes).await?),
         false => None,
     };
-    let rules = rules(settings, selection(settings)?, attributes, link.as_ref(), &export);
+    let kin = link.as_ref().map(|link| cluster::kin(link, &export));
+    let rules = rules(settings, selection(settings, &[])?, attributes, kin.as_deref());
+    if let Some(reload) = &mut reload {
+        reload.kin = kin;
+    }
     let way = check(settings)?;
     let metrics = Arc::new(Metrics::default());
     let counts = Arc::new(Counts::default());
@@ -88,10 +100,10 @@ async fn agent(settings: &Settings, record: Option<&Path>) -> anyhow::Result<()>
         Some(path) => Sink::File(Writer::create(path, seed.0)?),
         None => Sink::Export(Arc::new(Exporter::start(&export, counts.clone())?)),
     };
-    let capture = start_capture(settings, way)?;
+    let capture = start_capture(settings, way, reload.is_some())?;
     let Capture { verdicts, ring, counters, feedback, traced } = capture;
-    let (turns, turned) = mpsc::sync_channel(TURNS);
-    let known = link.map(|link| cluster::Known::new(link, &rules, turns.clone()));
+    let (calls, called) = mpsc::sync_channel(TURNS);
+    let known = link.map(|link| cluster::Known::new(link, &rules, calls.clone()));
     let seen = known.as_ref().map(|known| known.for_census(&settings.kubernetes));
     let census = Census::new(rules, traced, seen).context("cannot read /proc")?;
 
@@ -100,8 +112,12 @@ async fn agent(settings: &Settings, record: Option<&Path>) -> anyhow::Result<()>
     let known = known.map(|known| known.kubernetes);
     let gauges = gauges::Gauges::new(counters, census.entries(), counts, known.clone());
     let source = Source { metrics: metrics.clone(), gauges: gauges.clone() };
-    let status =
-        status::source(settings.to_json(&defaults), way, verdicts, census.entries(), gauges.clone(), known);
+    let told = Told {
+        settings: settings.to_json(&defaults),
+        reload: reload::Outcome { file: origin.file(), ..reload::Outcome::default() },
+    };
+    let told = Arc::new(Mutex::new(told));
+    let status = status::source(told.clone(), way, verdicts, census.entries(), gauges.clone(), known);
     let push = push.map(|prepared| prepared.start(&source));
     let serving = admin.map(|admin| {
         tracing::info!("admin port at http://{}", admin.address());
@@ -111,20 +127,27 @@ async fn agent(settings: &Settings, record: Option<&Path>) -> anyhow::Result<()>
 
     let stop = Arc::new(AtomicBool::new(false));
     let (inputs, work) = mpsc::sync_channel(BATCHES);
+    let (rules_out, rules_in) = mpsc::channel();
     let (farewell, mut ended) = tokio::sync::mpsc::unbounded_channel();
     let farewell = threads::Farewell(farewell);
     let exporter = sink.exporter();
+    let reload = reload.map(|reload| {
+        let (metrics, census) = (metrics.clone(), calls.clone());
+        let listeners = reload::Listeners { pipeline: rules_out, census, metrics, told };
+        reload.keep(listeners, asked, stop.clone(), farewell.clone())
+    });
     let mut threads = vec![
         threads::drain(ring, inputs.clone(), stop.clone(), farewell.clone())?,
         threads::work(
-            Work { options: pipeline_options, metrics, gauges, sink, feedback },
+            Work { options: pipeline_options, metrics, gauges, sink, feedback, rules: rules_in },
             work,
-            turns,
+            calls,
             farewell.clone(),
         )?,
     ];
     let (kept, census_after) = mpsc::channel();
-    threads.push(threads::census(census, inputs, turned, ready.clone(), stop.clone(), farewell, kept)?);
+    threads.extend(reload.transpose()?);
+    threads.push(threads::census(census, inputs, called, ready.clone(), stop.clone(), farewell, kept)?);
     tokio::select! {
         () = signals.wait() => tracing::info!("stopping"),
         _ = ended.recv() => tracing::error!("stopping: a thread of the agent has ended"),
@@ -171,14 +194,16 @@ fn check(settings: &Settings) -> anyhow::Result<Mode> {
     }
 }
 
-fn start_capture(settings: &Settings, mode: Mode) -> anyhow::Result<Capture> {
+/// Starts the kernel side; with `any_process` it tells of all processes, because a rule may come to select any.
+fn start_capture(settings: &Settings, mode: Mode, any_process: bool) -> anyhow::Result<Capture> {
     let options = capture::Options {
         btf: settings.btf.clone(),
         head_limit: settings.head_limit,
         ring_bytes: settings.ring_buffer,
         connections: settings.max_connections,
         processes: settings.max_processes,
-        watch_all: !settings.selection.exes.is_empty()
+        watch_all: any_process
+            || !settings.selection.exes.is_empty()
             || !settings.selection.ports.is_empty()
             || settings.selection.all
             || settings.kubernetes.enabled,
@@ -197,10 +222,11 @@ fn uprobes(settings: &Settings) -> Uprobes {
     }
 }
 
-fn selection(settings: &Settings) -> anyhow::Result<Selection> {
+/// The rules of whom to trace. A process that is named by its id and not among `known` must be there.
+fn selection(settings: &Settings, known: &[u32]) -> anyhow::Result<Selection> {
     let chosen = &settings.selection;
     let procfs = Procfs::new("/proc").context("cannot read /proc")?;
-    for pid in &chosen.pids {
+    for pid in chosen.pids.iter().filter(|pid| !known.contains(pid)) {
         if procfs.identity(*pid).is_err() {
             bail!(
                 "--pid {pid}: there is no such process (it has ended, or has another id in the host's PID \
@@ -213,17 +239,17 @@ fn selection(settings: &Settings) -> anyhow::Result<Selection> {
     Ok(if settings.kubernetes.enabled { rules.beside_pods() } else { rules })
 }
 
-/// What the census goes by. `link` is there where Kubernetes is used.
+/// What the census goes by. `kin`, the namespaces that are never traced, are there where Kubernetes is used.
 fn rules(
     settings: &Settings,
     selection: Selection,
     attributes: Vec<(String, String)>,
-    link: Option<&Link>,
-    export: &export::Settings,
+    kin: Option<&[Kin]>,
 ) -> Rules {
     let names = settings.service_names.clone();
     let named = move |path: &Path| names.iter().find(|r| r.exe.matches(path)).map(|r| r.name.clone());
-    let kubernetes = link.map(|link| cluster::rules(settings, link, export));
+    let pods = |kin: &[Kin]| kubernetes::Rules { kin: kin.to_vec(), ..settings.kubernetes.rules.clone() };
+    let kubernetes = kin.map(pods);
     Rules { selection, service_name: Box::new(named), attributes, kubernetes }
 }
 

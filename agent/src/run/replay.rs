@@ -60,3 +60,44 @@ pub fn replay(settings: &Settings, file: &Path) -> anyhow::Result<()> {
         Ok(())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        export::{render, request},
+        settings::Invocation,
+    };
+    use std::collections::BTreeMap;
+
+    /// All that leaves the agent of a recorded stream: what is exported, and what the console draws.
+    fn told(stream: &str, redact: &str) -> String {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/streams").join(stream);
+        let args = ["sockspan", "replay", "x", "--guess-routes", "--query-string", "--redact", redact];
+        let invocation = Invocation::parse(args.map(Into::into), &BTreeMap::new()).unwrap();
+        let (spans, _) = spans(&invocation.settings, &file).unwrap();
+        assert!(!spans.is_empty());
+        format!("{spans:#?}\n{}\n{:?}", render(&spans, 200, false), request(spans.clone()))
+    }
+
+    #[test]
+    fn what_is_redacted_is_neither_exported_nor_shown() {
+        for stream in ["checkout-sock.stream", "checkout-syscalls.stream"] {
+            let open = told(stream, "nothing-like-it");
+            for place in ["\"/products/r1\"", "\"GET /products/r1\"", "/orders/r1\"", "─ GET /products/r1"]
+            {
+                assert!(open.contains(place), "{place} in {open}");
+            }
+            let redacted = told(stream, "/products/(.*)|/(r1)$");
+            assert!(!redacted.contains("r1"), "{redacted}");
+            for place in [
+                "\"/products/REDACTED\"",
+                "\"GET /products/REDACTED\"",
+                "/orders/REDACTED\"",
+                "─ GET /products/REDACTED",
+            ] {
+                assert!(redacted.contains(place), "{place} in {redacted}");
+            }
+        }
+    }
+}

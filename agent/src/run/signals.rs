@@ -1,4 +1,9 @@
-//! When to stop.
+//! When to stop, and when to read the settings again.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -7,6 +12,19 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+}
+
+/// From now on SIGHUP sets the flag that is returned, instead of ending the process.
+pub fn hangups() -> anyhow::Result<Arc<AtomicBool>> {
+    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for signals")?;
+    let asked = Arc::new(AtomicBool::new(false));
+    let flag = asked.clone();
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            flag.store(true, Relaxed);
+        }
+    });
+    Ok(asked)
 }
 
 impl Signals {

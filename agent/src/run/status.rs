@@ -13,11 +13,11 @@ use crate::{
     kubernetes::Kubernetes,
 };
 
-use super::gauges::Gauges;
+use super::{gauges::Gauges, reload::Shared};
 
-/// The status of an agent with these parts; `settings` as they are to be shown.
+/// The status of an agent with these parts.
 pub fn source(
-    settings: Value,
+    told: Shared,
     mode: Mode,
     verdicts: Vec<Verdict>,
     entries: Entries,
@@ -30,6 +30,10 @@ pub fn source(
             entries.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         processes.sort_unstable_by_key(|e| (!e.traced, e.pid));
         let (connections, exchanges) = gauges.held();
+        let (settings, reload) = {
+            let told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            (told.settings.clone(), told.reload.clone())
+        };
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_seconds": started.elapsed().as_secs(),
@@ -40,6 +44,7 @@ pub fn source(
             "exchanges": exchanges,
             "kernel": gauges.kernel(),
             "kubernetes": kubernetes.as_ref().map_or_else(|| json!({"state": "off"}), Kubernetes::status),
+            "reload": reload,
             "settings": settings,
         })
     }

@@ -16,12 +16,12 @@ use sockspan_ebpf::{EventKind, Lifecycle};
 use crate::{
     admin::Ready,
     capture::{Feedback, Ring},
-    census::{Arrival, Census, News},
+    census::{Arrival, Census, News, Rules},
     connection::Wish,
     event,
     export::Exporter,
     metrics::Metrics,
-    pipeline::{Options, Pipeline, Yield},
+    pipeline::{self, Options, Pipeline, Yield},
     record::{Input, Writer},
     span::clock,
 };
@@ -48,6 +48,8 @@ pub enum Call {
     Turn(EventKind, Lifecycle),
     /// The Kubernetes API has told something.
     Pods,
+    /// It goes by these rules from now on.
+    Rules(Box<Rules>),
 }
 
 /// Where the pipeline's output goes.
@@ -80,6 +82,8 @@ pub struct Work {
     pub sink: Sink,
     /// The way back into the kernel.
     pub feedback: Feedback,
+    /// Rules that replace the options', whenever they come.
+    pub rules: Receiver<pipeline::Rules>,
 }
 
 /// Tells the agent when its thread ends, however it ends.
@@ -131,12 +135,12 @@ pub fn drain(
 pub fn work(
     work: Work,
     inputs: Receiver<Input>,
-    turns: SyncSender<Call>,
+    calls: SyncSender<Call>,
     farewell: Farewell,
 ) -> io::Result<JoinHandle<bool>> {
     Builder::new().name("sockspan-work".into()).spawn(move || {
         let _farewell = farewell;
-        let Work { options, metrics, gauges, mut sink, mut feedback } = work;
+        let Work { options, metrics, gauges, mut sink, mut feedback, rules } = work;
         let mut pipeline = Pipeline::new(options, metrics);
         let mut out = Yield::default();
         let mut failed = false;
@@ -148,12 +152,14 @@ pub fn work(
                 failed = true;
                 break;
             }
+            // Inputs come ten times a second at least.
+            rules.try_iter().for_each(|rules| pipeline.reload(rules));
             pipeline.take(input, &mut out);
-            pass_on(&mut out, &sink, &mut feedback, &turns);
+            pass_on(&mut out, &sink, &mut feedback, &calls);
             gauges.hold(pipeline.held());
         }
         pipeline.finish(&mut out);
-        pass_on(&mut out, &sink, &mut feedback, &turns);
+        pass_on(&mut out, &sink, &mut feedback, &calls);
         if let Sink::File(writer) = &mut sink
             && let Err(error) = writer.flush()
         {
@@ -164,7 +170,7 @@ pub fn work(
     })
 }
 
-fn pass_on(out: &mut Yield, sink: &Sink, feedback: &mut Feedback, turns: &SyncSender<Call>) {
+fn pass_on(out: &mut Yield, sink: &Sink, feedback: &mut Feedback, calls: &SyncSender<Call>) {
     for wish in out.wishes.drain(..) {
         match wish {
             Wish::Skip { socket, generation, way, position } => {
@@ -176,7 +182,7 @@ fn pass_on(out: &mut Yield, sink: &Sink, feedback: &mut Feedback, turns: &SyncSe
     }
     for (kind, turn) in out.turns.drain(..) {
         // Never waited for: the census may itself wait for the pipeline. It ends first when the agent stops.
-        let _ = turns.try_send(Call::Turn(kind, turn));
+        let _ = calls.try_send(Call::Turn(kind, turn));
     }
     let spans = std::mem::take(&mut out.spans);
     if let (false, Sink::Export(exporter)) = (spans.is_empty(), sink) {
@@ -184,12 +190,14 @@ fn pass_on(out: &mut Yield, sink: &Sink, feedback: &mut Feedback, turns: &SyncSe
     }
 }
 
-/// News of the census, as the pipeline takes it. What threads proved is taken back as if the kernel side had said so.
+/// News of the census, as the pipeline takes it. What concerns events before it takes its place among them, as if
+/// the kernel side had said so.
 fn input(news: News) -> Input {
+    let turn = |kind, tgid| Input::Batch(event::turn_of(kind, tgid, clock::sample().0));
     match news {
         News::Arrival(Arrival { tgid, resource, complete }) => Input::Process { tgid, resource, complete },
-        News::Leave(tgid) => Input::Leave { tgid },
-        News::Distrust(tgid) => Input::Batch(event::turn_of(EventKind::Multiplexed, tgid, clock::sample().0)),
+        News::Distrust(tgid) => turn(EventKind::Multiplexed, tgid),
+        News::Departure(tgid) => turn(EventKind::Released, tgid),
     }
 }
 
@@ -223,6 +231,7 @@ pub fn census(
             let alive = match calls.recv_timeout(PATIENCE) {
                 Ok(Call::Turn(kind, turn)) => send(census.turn(kind, &turn)),
                 Ok(Call::Pods) => send(census.pods_changed()),
+                Ok(Call::Rules(rules)) => send(census.reload(*rules)),
                 Err(RecvTimeoutError::Timeout) => true,
                 Err(RecvTimeoutError::Disconnected) => false,
             };

@@ -52,7 +52,7 @@ const AFTER: &str = "Where spans go is said by the standard OTEL_* variables, su
 /// One flag for each setting.
 #[derive(Debug, Args)]
 pub(super) struct Flags {
-    /// Read settings from this YAML file
+    /// Read settings from this YAML file, and again when it changes or at SIGHUP
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
 
@@ -149,6 +149,10 @@ pub(super) struct Flags {
     #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
           require_equals = true, help_heading = "Spans")]
     query_string: Option<String>,
+    /// Replace what this regular expression (its groups, if it has some) matches in paths and queries by REDACTED; may
+    /// be given several times
+    #[arg(long, global = true, value_name = "REGEX", help_heading = "Spans")]
+    redact: Vec<String>,
     /// Routes that name spans, such as /products/:id; the first that matches wins
     #[arg(long, global = true, value_name = "ROUTE,…", help_heading = "Spans")]
     route: Vec<String>,

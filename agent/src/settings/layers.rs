@@ -102,7 +102,7 @@ impl<'a> Layers<'a> {
         });
         let mut values = Vec::new();
         for (text, source) in said.texts {
-            let items = if said.list { vec![text] } else { split(&text) };
+            let items = if said.list || !T::SEPARATED { vec![text] } else { split(&text) };
             for item in items.iter().map(|item| item.trim()).filter(|item| !item.is_empty()) {
                 values.extend(self.parse(name, item, &source));
             }

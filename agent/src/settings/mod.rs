@@ -7,6 +7,7 @@
 mod cli;
 mod file;
 mod layers;
+mod live;
 mod otel;
 mod resolve;
 mod show;
@@ -18,12 +19,21 @@ mod value;
 pub use self::{
     cli::Verb,
     layers::{Entry, Shown},
+    live::LIVE,
     source::{Problem, Source},
     value::{Color, ExeGlob, Level, Probes, ServiceName, TextGlob, Use},
 };
 
-use self::{otel::Otel, resolve::read_file, value::Value};
-use crate::{kubernetes::Rules, span::route::Rule};
+use self::{
+    otel::Otel,
+    resolve::{named_file, read_file},
+    value::Value,
+};
+use crate::{
+    kubernetes::Rules,
+    span::{redact::Expression, route::Rule},
+};
+use clap::ArgMatches;
 use std::{
     collections::BTreeMap,
     ffi::OsString,
@@ -56,6 +66,16 @@ pub struct Invocation {
     pub verb: Verb,
     /// How.
     pub settings: Settings,
+    /// What the settings were made from.
+    pub origin: Origin,
+}
+
+/// What settings are made from besides the file, so that they can be made anew when the file has changed.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    verb: Verb,
+    flags: ArgMatches,
+    environment: BTreeMap<String, String>,
 }
 
 /// All settings.
@@ -89,6 +109,8 @@ pub struct Settings {
     pub evidence: bool,
     /// `query-string`: report it.
     pub query_string: bool,
+    /// `redact`: what is replaced in paths and queries.
+    pub redact: Vec<Expression>,
     /// `route`, in order.
     pub routes: Vec<Rule>,
     /// `guess-routes`.
@@ -204,15 +226,8 @@ impl Invocation {
         environment: &BTreeMap<String, String>,
     ) -> Result<Self, Error> {
         let (verb, flags) = cli::parse(args)?;
-        let file = read_file(&flags, environment)?;
-        let settings = Settings::resolve(&flags, environment, file.as_ref())?;
-        if matches!(verb, Verb::Run | Verb::Record { .. })
-            && settings.selection.is_empty()
-            && !settings.kubernetes.enabled
-        {
-            return Err(Error::NothingSelected);
-        }
-        Ok(Self { verb, settings })
+        let origin = Origin { verb: verb.clone(), flags, environment: environment.clone() };
+        Ok(Self { verb, settings: origin.settings()?, origin })
     }
 
     /// [`Invocation::parse`] with this process's command line and environment. Variables that are not UTF-8 are not
@@ -224,6 +239,29 @@ impl Invocation {
         let text =
             |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
         Self::parse(std::env::args_os(), &std::env::vars_os().filter_map(text).collect())
+    }
+}
+
+impl Origin {
+    /// The settings, by what the file says now.
+    ///
+    /// # Errors
+    /// As [`Invocation::parse`].
+    pub fn settings(&self) -> Result<Settings, Error> {
+        let file = read_file(&self.flags, &self.environment)?;
+        let settings = Settings::resolve(&self.flags, &self.environment, file.as_ref())?;
+        if matches!(self.verb, Verb::Run | Verb::Record { .. })
+            && settings.selection.is_empty()
+            && !settings.kubernetes.enabled
+        {
+            return Err(Error::NothingSelected);
+        }
+        Ok(settings)
+    }
+
+    /// The settings file, if one is named.
+    pub fn file(&self) -> Option<PathBuf> {
+        named_file(&self.flags, &self.environment).map(|(path, _)| path)
     }
 }
 

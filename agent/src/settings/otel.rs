@@ -82,6 +82,19 @@ impl Otel {
         self.0.get(name).map(|(value, _)| value.clone())
     }
 
+    /// Takes over where in a changed file the values stand. Gives the names of those that `new` has otherwise.
+    pub(super) fn adopt(&mut self, mut new: Self) -> Vec<String> {
+        let mut waiting = Vec::new();
+        for (name, (value, source)) in &mut self.0 {
+            match new.0.remove(name) {
+                Some((same, now)) if same == *value => *source = now,
+                _ => waiting.push(name.clone()),
+            }
+        }
+        waiting.extend(new.0.into_keys());
+        waiting
+    }
+
     /// Those that the agent reads, without secrets, and `defaults`, which are not set; sorted by name.
     pub(super) fn shown<'a>(&'a self, defaults: &'a [(&'static str, String)]) -> Vec<Variable<'a>> {
         let known = self.0.iter().filter(|(name, _)| KNOWN.contains(&name.as_str()));

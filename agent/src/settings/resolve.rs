@@ -67,6 +67,7 @@ impl Settings {
             bpf_log: layers.one("bpf-log", Level::Off),
             evidence: layers.one("evidence", false),
             query_string: layers.one("query-string", false),
+            redact: layers.list("redact", &[]),
             routes: layers.list("route", &[]),
             guess_routes: layers.one("guess-routes", false),
             service_names: layers.list("service-name", &[]),
@@ -133,17 +134,25 @@ pub(super) fn defaults() -> Vec<Entry> {
     layers.entries
 }
 
-/// The file that the command line or else the environment names.
-pub(super) fn read_file(
+/// The file that the command line or else the environment names, and which of them does.
+pub(super) fn named_file(
     flags: &ArgMatches,
     environment: &BTreeMap<String, String>,
-) -> Result<Option<File>, Error> {
+) -> Option<(PathBuf, &'static str)> {
     let flag = flags.get_one::<PathBuf>("config").map(|path| (path.clone(), "--config"));
     let variable = || {
         let path = environment.get("SOCKSPAN_CONFIG").filter(|path| !path.trim().is_empty())?;
         Some((PathBuf::from(path), "SOCKSPAN_CONFIG"))
     };
-    let Some((path, named_by)) = flag.or_else(variable) else { return Ok(None) };
+    flag.or_else(variable)
+}
+
+/// That file, read and understood as YAML.
+pub(super) fn read_file(
+    flags: &ArgMatches,
+    environment: &BTreeMap<String, String>,
+) -> Result<Option<File>, Error> {
+    let Some((path, named_by)) = named_file(flags, environment) else { return Ok(None) };
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(source) => return Err(Error::Unreadable { path, named_by, source }),

@@ -300,6 +300,75 @@ fn service_names_by_executable_the_first_rule_wins() {
 }
 
 #[test]
+fn an_expression_is_one_text_wherever_it_stands() {
+    let shown = |s: &Settings| s.redact.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let s = settings(r"--redact a{1,2},b --redact [,]", &[], "");
+    assert_eq!(shown(&s), ["a{1,2},b", "[,]"]);
+    assert_eq!(shown(&settings("", &[("SOCKSPAN_REDACT", "(a,b)")], "")), ["(a,b)"]);
+    let s = settings("--config $FILE", &[], "redact:\n  - '^/reset/([^/]+)'\n  - \"\\\\d{9,}\"\n");
+    assert_eq!(shown(&s), ["^/reset/([^/]+)", r"\d{9,}"]);
+    let again = settings("--config $FILE", &[], &s.to_yaml(&[]));
+    assert_eq!(shown(&again), shown(&s), "what is printed reads back");
+    let error =
+        invoke("config --config $FILE", &[], "log: info\nredact:\n  - x\n  - '/reset/('\n").unwrap_err();
+    assert_eq!(error, "$FILE:4: redact: \"/reset/(\": not a regular expression: unclosed group");
+}
+
+/// A file that sets everything otherwise than by default, each setting on a line of its own.
+const OTHERWISE: &str = "pid: 7\nexe: node\nport: 80\nall: true\nexclude-path: /a\nexclude-user-agent: b\nbtf: /c\n\
+    probes: sock\nno-uprobes: true\nhead-limit: 1KiB\nring-buffer: 1MiB\nmax-connections: 20\nmax-processes: 21\n\
+    max-duration: 9s\nbpf-log: info\nevidence: true\nquery-string: true\nredact: d\nroute: /e\nguess-routes: true\n\
+    service-name: f=g\nadmin-address: off\nconsole-width: 99\nconsole-color: never\nlog: warn\n\
+    otel:\n  OTEL_TRACES_SAMPLER: always_off\n";
+
+#[test]
+fn what_can_change_changes_and_the_rest_waits_for_a_restart() {
+    let (mut own, new) = (settings("", &[], ""), settings("--config $FILE", &[], OTHERWISE));
+    assert!(new.entries().iter().all(|entry| entry.source != Source::Default), "the file sets everything");
+    let before = own.clone();
+    let waiting = own.adopt(new.clone());
+    for (entry, (old, new)) in own.entries().iter().zip(before.entries().iter().zip(new.entries())) {
+        let live = LIVE.contains(&entry.name);
+        assert_ne!(old.value, new.value, "{}", entry.name);
+        assert_eq!(entry, if live { new } else { old });
+        assert_eq!(waiting.contains(&entry.name.to_owned()), !live, "{}", entry.name);
+    }
+    assert!(waiting.contains(&"OTEL_TRACES_SAMPLER".to_owned()) && own.otel("OTEL_TRACES_SAMPLER").is_none());
+    assert_eq!(own.selection.to_string(), "--pid 7 --exe node --port 80 --all");
+    assert_eq!((own.exclude.paths.len(), own.exclude.user_agents.len(), own.routes.len()), (1, 1, 1));
+    assert_eq!((own.redact.len(), own.service_names.len(), own.log), (1, 1, Level::Warn));
+    assert!(own.evidence && own.query_string && own.guess_routes);
+    assert_eq!((own.probes, own.head_limit, own.console_width), (Probes::Auto, 8192, None));
+    assert_eq!(own.adopt(before), Vec::<String>::new(), "nothing waits once the file says what is in effect");
+}
+
+#[test]
+fn what_stands_on_another_line_is_told_there() {
+    let mut own = settings("--config $FILE", &[], "head-limit: 1KiB\nlog: warn\n");
+    let moved = settings("--config $FILE", &[], "# moved\nlog: warn\nhead-limit: 1KiB\n");
+    assert!(own.adopt(moved).is_empty());
+    assert_eq!(["log", "head-limit"].map(|name| source(&own, name)), ["line 2", "line 3"]);
+}
+
+#[test]
+fn settings_are_made_anew_from_the_same_command_line_and_the_file_as_it_is_now() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    std::fs::write(path, "exe: node\nlog: warn\n").unwrap();
+    let args = ["sockspan", "run", "--config", path, "--log", "debug"].map(OsString::from);
+    let invocation = Invocation::parse(args, &environment(&[("SOCKSPAN_EVIDENCE", "true")])).unwrap();
+    assert_eq!(invocation.origin.file().as_deref(), Some(file.path()));
+    std::fs::write(path, "exe: java\nlog: error\n").unwrap();
+    let again = invocation.origin.settings().unwrap();
+    assert_eq!(
+        (again.selection.to_string().as_str(), again.log, again.evidence),
+        ("--exe java", Level::Debug, true)
+    );
+    std::fs::write(path, "log: error\n").unwrap();
+    assert!(matches!(invocation.origin.settings(), Err(Error::NothingSelected)), "as at the start");
+}
+
+#[test]
 fn otel_variables_of_the_environment_win_over_the_file() {
     let yaml =
         "otel:\n  OTEL_TRACES_SAMPLER: always_off\n  OTEL_TRACES_SAMPLER_ARG: 0.10\n  OTEL_SERVICE_NAME:\n";

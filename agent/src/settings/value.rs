@@ -10,6 +10,8 @@ use std::{
 
 /// A value of a setting. `parse(show(value))` is the value again.
 pub(super) trait Value: Sized {
+    /// Whether a comma outside of braces and brackets separates values of a list that is written in one text.
+    const SEPARATED: bool = true;
     /// Reads it; the error says what is accepted.
     fn parse(text: &str) -> Result<Self, String>;
     /// As it is written in the file.
@@ -270,6 +272,17 @@ impl Value for Option<u16> {
 impl Value for crate::span::route::Rule {
     fn parse(text: &str) -> Result<Self, String> {
         text.parse().map_err(|error: crate::span::route::RuleError| error.to_string())
+    }
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// One text is one expression: commas and brackets mean something in it.
+impl Value for crate::span::redact::Expression {
+    const SEPARATED: bool = false;
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|error: crate::span::redact::ExpressionError| error.to_string())
     }
     fn show(&self) -> String {
         self.to_string()

@@ -61,7 +61,7 @@ impl Assembler {
         }
         let Some(request) = exchange.request.as_ref() else { return Err(DropReason::StreamGap) };
         let path = String::from_utf8_lossy(conventions::path(&request.target));
-        let route = self.router.route(&resource.service_name, &path);
+        let route = self.router.route(&resource.service_name, &path, |path| self.conventions.told(path));
         let described = self.conventions.describe(&facts(exchange, route.as_deref())?);
         let mut attributes = described.attributes;
         for (key, holds) in [(TRUNCATED, request.truncated), (UNSEEN, exchange.unseen)] {

@@ -12,7 +12,7 @@ mod tests;
 
 use std::{borrow::Cow, net::SocketAddr};
 
-use super::{Attribute, SpanKind, Status, route};
+use super::{Attribute, SpanKind, Status, redact::Redaction, route};
 
 /// Bytes kept of `url.path`, `url.query` and `url.full`.
 pub const MAX_URL: usize = 2_048;
@@ -78,11 +78,17 @@ pub struct Conventions {
     known_methods: Vec<Cow<'static, str>>,
     /// Report query strings, the values of well-known secret parameters replaced.
     query: bool,
+    /// What is replaced in paths and queries.
+    redaction: Redaction,
 }
 
 impl Default for Conventions {
     fn default() -> Self {
-        Self { known_methods: KNOWN_METHODS.map(Cow::Borrowed).to_vec(), query: false }
+        Self {
+            known_methods: KNOWN_METHODS.map(Cow::Borrowed).to_vec(),
+            query: false,
+            redaction: Redaction::default(),
+        }
     }
 }
 
@@ -91,6 +97,17 @@ impl Conventions {
     #[must_use]
     pub fn with_query(self, query: bool) -> Self {
         Self { query, ..self }
+    }
+
+    /// Replaces what `redaction` finds in paths and queries; the default is nothing but well-known secrets in queries.
+    #[must_use]
+    pub fn with_redaction(self, redaction: Redaction) -> Self {
+        Self { redaction, ..self }
+    }
+
+    /// A path as it may be told.
+    pub fn told<'a>(&self, path: Cow<'a, str>) -> Cow<'a, str> {
+        self.redaction.apply(path)
     }
 
     /// Replaces the list of known methods by the comma-separated, case-sensitive `list`, as the variable
@@ -133,9 +150,11 @@ impl Conventions {
     fn server(&self, facts: &Facts<'_>, out: &mut Vec<Attribute>) {
         let target = url::Target::parse(facts.target);
         out.push(Attribute::str("url.scheme", facts.scheme));
-        out.push(Attribute::str("url.path", text(target.path, MAX_URL)));
+        let path = self.told(String::from_utf8_lossy(target.path)).into_owned();
+        out.push(Attribute::str("url.path", cut(path, MAX_URL)));
         if let Some(query) = target.query.filter(|_| self.query) {
-            out.push(Attribute::str("url.query", cut(url::redact(&String::from_utf8_lossy(query)), MAX_URL)));
+            let query = url::redact(&String::from_utf8_lossy(query), &self.redaction);
+            out.push(Attribute::str("url.query", cut(query, MAX_URL)));
         }
         out.extend(facts.route.map(|route| Attribute::str("http.route", route.to_owned())));
         match url::authority(&target, facts.host) {
@@ -152,7 +171,7 @@ impl Conventions {
         let authority = url::authority(&target, facts.host);
         // A URL without a port means its scheme's own.
         let default = Some(if facts.scheme == "https" { 443 } else { 80 });
-        let full = url::full(&target, facts, authority, self.query);
+        let full = url::full(&target, facts, authority, self.query, &self.redaction);
         out.extend(full.map(|full| Attribute::str("url.full", cut(full, MAX_URL))));
         out.extend(facts.route.map(|route| Attribute::str("url.template", route.to_owned())));
         match authority {

@@ -6,6 +6,7 @@
 pub mod assemble;
 pub mod clock;
 pub mod conventions;
+pub mod redact;
 pub mod route;
 
 use std::{borrow::Cow, fmt, sync::Arc};

@@ -125,12 +125,18 @@ impl Router {
         Self { rules, infer, inferred: HashMap::new() }
     }
 
-    /// The route of `path` (no query) at the service named `service`, if it is known.
-    pub fn route(&mut self, service: &str, path: &str) -> Option<Arc<str>> {
+    /// The route of `path` (no query) at the service named `service`, if it is known. A rule's template has nothing of
+    /// the path; what is inferred has, and is inferred from the path as it may be `told`.
+    pub fn route<'a>(
+        &mut self,
+        service: &str,
+        path: &'a str,
+        told: impl FnOnce(Cow<'a, str>) -> Cow<'a, str>,
+    ) -> Option<Arc<str>> {
         if let Some(rule) = self.rules.iter().find(|rule| rule.matches(path)) {
             return Some(Arc::clone(&rule.template));
         }
-        if self.infer { self.remember(service, &infer(path)?) } else { None }
+        if self.infer { self.remember(service, &infer(&told(Cow::Borrowed(path)))?) } else { None }
     }
 
     fn remember(&mut self, service: &str, template: &str) -> Option<Arc<str>> {

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The test programs of this step; that of Kubernetes has a step of its own.
-const INTEGRATION: [&str; 4] = ["capture", "fidelity", "operation", "refusals"];
+const INTEGRATION: [&str; 5] = ["capture", "fidelity", "operation", "refusals", "reload"];
 
 /// Why this machine can't run eBPF programs; `None` if it can.
 fn obstacle(agent: &Path) -> Result<Option<String>> {

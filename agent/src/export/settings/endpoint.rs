@@ -85,7 +85,7 @@ pub(super) fn read(
     })
 }
 
-/// A gRPC target: a URL, or `host[:port]`, which is encrypted unless `insecure`.
+/// A gRPC target: a URL, or `host:port`, which is encrypted unless `insecure`. A word alone is more likely a mistake.
 fn grpc(value: &str, insecure: bool) -> Result<Endpoint, &'static str> {
     let accepted = "accepted are http://host:port, https://host:port and host:port";
     let url = if value.contains("://") {
@@ -93,7 +93,10 @@ fn grpc(value: &str, insecure: bool) -> Result<Endpoint, &'static str> {
     } else {
         let scheme = if insecure { "http" } else { "https" };
         let url = parse(&format!("{scheme}://{value}"), accepted)?;
-        with_default_port(url, value, 4317)
+        if !names_port(value) {
+            return Err(accepted);
+        }
+        url
     };
     if url.path() != "/" || url.query().is_some() {
         return Err("a gRPC endpoint has no path; for http/protobuf set OTEL_EXPORTER_OTLP_PROTOCOL");
@@ -101,13 +104,11 @@ fn grpc(value: &str, insecure: bool) -> Result<Endpoint, &'static str> {
     Ok(Endpoint(url))
 }
 
-/// A bare host gets OTLP's own port; a port that was written stays, be it 80 or 443.
-fn with_default_port(mut url: Url, value: &str, port: u16) -> Url {
-    let written = value.rsplit(']').next().is_some_and(|rest| rest.contains(':'));
-    if !written && url.set_port(Some(port)).is_err() {
-        tracing::debug!("an endpoint that can have no port");
-    }
-    url
+/// Whether `host:port` has a port. The URL does not tell: it leaves out a scheme's own.
+fn names_port(value: &str) -> bool {
+    let authority = value.split(['/', '?', '#']).next().unwrap_or_default();
+    let after_address = authority.rsplit([']', '@']).next().unwrap_or_default();
+    after_address.split_once(':').is_some_and(|(_, port)| !port.is_empty())
 }
 
 /// A URL; the general one gets the signal's path `appended`, the signal's own is used as it is.

@@ -64,9 +64,8 @@ fn grpc_targets_may_lack_a_scheme() {
     assert_eq!(url("https://c:4317", "true"), "https://c:4317/", "the scheme wins");
     assert_eq!(url("c:4317", "false"), "https://c:4317/");
     assert_eq!(url("c:4317", "TRUE"), "http://c:4317/");
-    assert_eq!(url("c", "true"), "http://c:4317/");
     assert_eq!(url("c:80", "true"), "http://c/", "80 was written");
-    assert_eq!(url("[::1]", "true"), "http://[::1]:4317/");
+    assert_eq!(url("[::1]:4317", "true"), "http://[::1]:4317/");
     let ipv6 = otlp(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://[::1]:9")]);
     assert_eq!(ipv6.endpoint.host_and_port(), ("::1".to_owned(), 9));
 }
@@ -132,7 +131,7 @@ fn what_holds_where_nobody_said_anything_is_told_by_its_variable() {
 #[test]
 fn a_bad_value_is_named_with_what_is_accepted() {
     let endpoint = "OTEL_EXPORTER_OTLP_ENDPOINT";
-    let cases: [(&[(&str, &str)], &str); 15] = [
+    let cases: [(&[(&str, &str)], &str); 18] = [
         (
             &[("OTEL_TRACES_EXPORTER", "zipkin")],
             "OTEL_TRACES_EXPORTER=\"zipkin\": accepted are otlp, console, none",
@@ -165,6 +164,20 @@ fn a_bad_value_is_named_with_what_is_accepted() {
             &[(endpoint, "ftp://c")],
             "OTEL_EXPORTER_OTLP_ENDPOINT=\"ftp://c\": accepted are http://host:port, https://host:port and \
              host:port",
+        ),
+        (
+            &[(endpoint, "notaurl")],
+            "OTEL_EXPORTER_OTLP_ENDPOINT=\"notaurl\": accepted are http://host:port, https://host:port and \
+             host:port",
+        ),
+        (
+            &[(endpoint, "[::1]")],
+            "OTEL_EXPORTER_OTLP_ENDPOINT=\"[::1]\": accepted are http://host:port, https://host:port and \
+             host:port",
+        ),
+        (
+            &[(endpoint, "c:")],
+            "OTEL_EXPORTER_OTLP_ENDPOINT=\"c:\": accepted are http://host:port, https://host:port and host:port",
         ),
         (
             &[(endpoint, "http://c:4318/v1/traces")],

@@ -201,9 +201,70 @@ fn queries_only_when_asked_for_and_never_with_secrets() {
     let client = facts(SpanKind::Client);
     let full = value_of(&asked, &client, "url.full").unwrap();
     assert_eq!(full, "http://shop.example:8080/products?page=2&token=REDACTED");
-    assert_eq!(url::redact("Sig=a&%74oken=b&sig=&q&x=1=2&X-Amz-Signature=c"), {
+    assert_eq!(url::redact("Sig=a&%74oken=b&sig=&q&x=1=2&X-Amz-Signature=c", &Redaction::default()), {
         "Sig=REDACTED&%74oken=REDACTED&sig=&q&x=1=2&X-Amz-Signature=REDACTED"
     });
+}
+
+fn redacting(expressions: &[&str]) -> Conventions {
+    let expressions = expressions.iter().map(|text| text.parse().unwrap()).collect();
+    Conventions::default().with_query(true).with_redaction(Redaction::new(expressions))
+}
+
+#[test]
+fn what_the_user_redacts_in_paths_and_queries() {
+    let target = b"/reset/abc?page=2&token=x&user=ann";
+    let server = Facts { target, ..facts(SpanKind::Server) };
+    let client = Facts { target, ..facts(SpanKind::Client) };
+    let table: [(&[&str], &str, &str, &str); 5] = [
+        (
+            &["^/reset/(.+)"],
+            "/reset/REDACTED",
+            "page=2&token=REDACTED&user=ann",
+            "/reset/REDACTED?page=2&token=REDACTED&user=ann",
+        ),
+        (
+            &["user=([^&]+)"],
+            "/reset/abc",
+            "page=2&token=REDACTED&user=REDACTED",
+            "/reset/abc?page=2&token=REDACTED&user=REDACTED",
+        ),
+        // An expression never hides a well-known secret, nor the other way round.
+        (
+            &["oken", "token=x&user=(.*)"],
+            "/reset/abc",
+            "page=2&tREDACTED=REDACTED&user=REDACTED",
+            "/reset/abc?page=2&tREDACTED=REDACTED&user=REDACTED",
+        ),
+        (
+            &["^page=2&"],
+            "/reset/abc",
+            "REDACTEDtoken=REDACTED&user=ann",
+            "/reset/abc?REDACTEDtoken=REDACTED&user=ann",
+        ),
+        // The URL as a whole.
+        (
+            &[r"/reset/abc\?page=(\d)"],
+            "/reset/abc",
+            "page=2&token=REDACTED&user=ann",
+            "/reset/abc?page=REDACTED&token=REDACTED&user=ann",
+        ),
+    ];
+    for (expressions, path, query, full) in table {
+        let conventions = redacting(expressions);
+        assert_eq!(value_of(&conventions, &server, "url.path").as_deref(), Some(path));
+        assert_eq!(value_of(&conventions, &server, "url.query").as_deref(), Some(query));
+        let full = format!("http://shop.example:8080{full}");
+        assert_eq!(value_of(&conventions, &client, "url.full"), Some(full));
+    }
+}
+
+#[test]
+fn a_secret_is_found_before_the_value_is_cut() {
+    let target = [b"/".as_slice(), &[b'a'; MAX_URL - 6], b"/secret-1234"].concat();
+    let server = Facts { target: &target, ..facts(SpanKind::Server) };
+    let path = value_of(&redacting(&["secret-1234"]), &server, "url.path").unwrap();
+    assert!(path.ends_with("/REDA"), "{path}");
 }
 
 #[test]
@@ -236,6 +297,22 @@ proptest! {
             prop_assert!(shown.iter().all(|s| !s.contains('?')), "{shown:?}");
         }
         prop_assert!(!described.name.contains('?'));
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_redacted_value_is_nowhere_in_a_span(
+        before in "(/[a-z%]{1,5}){0,3}", secret in "[0-9]{6,9}", after in "(/[a-z]{0,4}|[?&][a-z]{1,4}=[a-z]{0,4}){0,3}",
+        form in 0..3usize, client: bool,
+    ) {
+        let kind = if client { SpanKind::Client } else { SpanKind::Server };
+        let start = ["", "http://shop.example:80", "https://a:b@shop.example"][form];
+        let target = format!("{start}{before}/{secret}{after}&s={secret}");
+        let facts = Facts { target: target.as_bytes(), ..facts(kind) };
+        let conventions = redacting(&["[0-9]{6,}"]);
+        let told = format!("{:?}", conventions.describe(&facts));
+        prop_assert!(!told.contains(&secret) && told.contains("REDACTED"), "{told}");
     }
 }
 

@@ -1,8 +1,9 @@
 //! Request targets and authorities taken apart, URLs put together, secrets in query strings replaced.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use super::Facts;
+use crate::span::redact::{Redaction, replace};
 
 /// Query parameters whose values are replaced, in lower case: the ones the semantic conventions name, and the names
 /// under which credentials commonly travel.
@@ -36,9 +37,6 @@ const SECRETS: [&str; 28] = [
     "x-amz-signature",
     "x-goog-signature",
 ];
-
-/// What replaces a secret.
-const REDACTED: &str = "REDACTED";
 
 /// A request target's parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,12 +108,14 @@ pub(super) fn authority<'a>(target: &Target<'a>, host: Option<&'a [u8]>) -> Opti
     Some(if whole { (authority, None) } else { (name, parse_port(authority)) })
 }
 
-/// The absolute URL, without user information, and without the query unless asked for. `None` if no host is known.
+/// The absolute URL, without user information, and without the query unless asked for. `None` if no host is known. The
+/// `redaction` is asked of path, query and the whole: an expression means the same in a server's span and a client's.
 pub(super) fn full(
     target: &Target<'_>,
     facts: &Facts<'_>,
     authority: Option<(&[u8], Option<u16>)>,
     with_query: bool,
+    redaction: &Redaction,
 ) -> Option<String> {
     let mut url = format!("{}://", facts.scheme);
     match authority {
@@ -132,23 +132,42 @@ pub(super) fn full(
             url.push_str(&std::net::SocketAddr::new(peer.ip().to_canonical(), peer.port()).to_string());
         }
     }
+    let mut hidden = Vec::new();
+    let mut push = |url: &mut String, text: &str, places: Vec<Range<usize>>| {
+        let start = url.len();
+        hidden.extend(places.into_iter().map(|place| start + place.start..start + place.end));
+        url.push_str(text);
+    };
     if target.path != b"*" {
-        url.push_str(&String::from_utf8_lossy(target.path));
+        let path = String::from_utf8_lossy(target.path);
+        push(&mut url, &path, redaction.find(&path));
     }
     if let Some(query) = target.query.filter(|_| with_query) {
         url.push('?');
-        url.push_str(&redact(&String::from_utf8_lossy(query)));
+        let query = String::from_utf8_lossy(query);
+        push(&mut url, &query, in_query(&query, redaction));
     }
-    Some(url)
+    hidden.extend(redaction.find(&url));
+    Some(if hidden.is_empty() { url } else { replace(&url, hidden) })
 }
 
-/// The query with the values of secret parameters replaced, their names kept.
-pub(super) fn redact(query: &str) -> String {
-    let parameters = query.split('&').map(|parameter| match parameter.split_once('=') {
-        Some((key, value)) if !value.is_empty() && is_secret(key) => Cow::Owned(format!("{key}={REDACTED}")),
-        _ => Cow::Borrowed(parameter),
-    });
-    parameters.collect::<Vec<_>>().join("&")
+/// The query with the values of secret parameters replaced, their names kept, and what the user wants to be.
+pub(super) fn redact(query: &str, redaction: &Redaction) -> String {
+    replace(query, in_query(query, redaction))
+}
+
+/// The places in a query that are not told.
+fn in_query(query: &str, redaction: &Redaction) -> Vec<Range<usize>> {
+    let mut places = redaction.find(query);
+    let mut start = 0;
+    for parameter in query.split('&') {
+        let end = start + parameter.len();
+        if let Some((key, _)) = parameter.split_once('=').filter(|(key, _)| is_secret(key)) {
+            places.push(start + key.len() + 1..end);
+        }
+        start = end + 1;
+    }
+    places
 }
 
 fn is_secret(key: &str) -> bool {

@@ -7,7 +7,7 @@ fn router(rules: &[&str], infer: bool) -> Router {
 }
 
 fn route(rules: &[&str], path: &str) -> Option<String> {
-    router(rules, false).route("shop", path).map(|route| route.to_string())
+    router(rules, false).route("shop", path, |path| path).map(|route| route.to_string())
 }
 
 #[test]
@@ -77,9 +77,9 @@ fn values_become_placeholders() {
         ("/t/eyJhbGciOiJIUzIlNiIsInRvcCI6IkpXVCJ9xyz", "/t/:id"),
         ("/a/b/c/d/e/f/g/h/i/j", "/a/b/c/d/e/f/g/h/*"),
     ] {
-        assert_eq!(router.route("shop", path).as_deref(), Some(expected), "{path}");
+        assert_eq!(router.route("shop", path, |path| path).as_deref(), Some(expected), "{path}");
     }
-    assert_eq!(router.route("shop", "*"), None);
+    assert_eq!(router.route("shop", "*", |path| path), None);
 }
 
 #[test]
@@ -89,14 +89,14 @@ fn a_service_has_so_many_inferred_routes_and_no_more() {
         format!("/{}{}", char::from(b'a' + (n / 26 % 26) as u8), char::from(b'a' + (n % 26) as u8))
     };
     for n in 0..MAX_ROUTES {
-        assert!(router.route("shop", &word(n)).is_some());
+        assert!(router.route("shop", &word(n), |path| path).is_some());
     }
-    assert_eq!(router.route("shop", "/zz/one-more"), None);
-    assert_eq!(router.route("shop", &word(0)).as_deref(), Some("/aa"));
-    assert_eq!(router.route("shop", "/known/1").as_deref(), Some("/known/:id"));
-    assert_eq!(router.route("other", "/zz/one-more").as_deref(), Some("/zz/one-more"));
+    assert_eq!(router.route("shop", "/zz/one-more", |path| path), None);
+    assert_eq!(router.route("shop", &word(0), |path| path).as_deref(), Some("/aa"));
+    assert_eq!(router.route("shop", "/known/1", |path| path).as_deref(), Some("/known/:id"));
+    assert_eq!(router.route("other", "/zz/one-more", |path| path).as_deref(), Some("/zz/one-more"));
     for n in 0..2 * MAX_SERVICES {
-        let _ = router.route(&format!("s{n}"), "/a");
+        let _ = router.route(&format!("s{n}"), "/a", |path| path);
     }
     assert_eq!(router.inferred.len(), MAX_SERVICES);
 }
@@ -115,7 +115,7 @@ proptest! {
         let rules: Vec<Rule> = rule.parse().into_iter().collect();
         let mut router = Router::new(rules, true);
         for path in [path.clone(), format!("/{path}")] {
-            let route = router.route("s", &path);
+            let route = router.route("s", &path, |path| path);
             prop_assert!(route.is_none_or(|r| r.len() <= rule.len().max((MAX_DEPTH + 1) * (LONG + 1))));
         }
     }

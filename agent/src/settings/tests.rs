@@ -319,7 +319,9 @@ const OTHERWISE: &str = "pid: 7\nexe: node\nport: 80\nall: true\nexclude-path: /
     probes: sock\nno-uprobes: true\nhead-limit: 1KiB\nring-buffer: 1MiB\nmax-connections: 20\nmax-processes: 21\n\
     max-duration: 9s\nbpf-log: info\nevidence: true\nquery-string: true\nredact: d\nroute: /e\nguess-routes: true\n\
     service-name: f=g\nadmin-address: off\nconsole-width: 99\nconsole-color: never\nlog: warn\n\
-    otel:\n  OTEL_TRACES_SAMPLER: always_off\n";
+    kubernetes: on\nkubeconfig: /k\nnode-name: n\nnamespace-selector: a=b\npod-selector: c=d\n\
+    exclude-namespace: x\nnamespace-label: l\nnamespace-annotation: m\npod-label: o\npod-annotation: p\n\
+    service-name-from-labels: true\notel:\n  OTEL_TRACES_SAMPLER: always_off\n";
 
 #[test]
 fn what_can_change_changes_and_the_rest_waits_for_a_restart() {

@@ -17,6 +17,7 @@ app.kubernetes.io/name: sockspan
   "exclude-path" $v.excludePaths
   "exclude-user-agent" $v.excludeUserAgents
   "route" $v.routes
+  "guess-routes" $v.guessRoutes
   "redact" $v.redact
   "query-string" $v.queryString
   "namespace-label" $v.namespaceLabels

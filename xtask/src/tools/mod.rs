@@ -7,6 +7,7 @@ pub mod apt;
 pub mod container;
 pub mod deny;
 pub mod ebpf;
+pub mod helm;
 pub mod jaeger;
 pub mod java;
 pub mod native;

@@ -2,6 +2,7 @@
 //!
 //! In: options. Out: each step's verdict with its duration; the last line reads `N passed, N failed, N skipped`.
 
+mod chart;
 mod checks;
 mod count;
 mod guest;
@@ -34,6 +35,8 @@ pub enum Name {
     Clippy,
     /// cargo-deny: licences, sources, known flaws
     Deny,
+    /// The Helm chart against the manifests; needs Helm, or Go to build it
+    Chart,
     /// The eBPF programs for the machine this one isn't: arm64 on x86-64; built, not run
     Machine,
     /// Unit, replay and property tests; need no privileges
@@ -152,6 +155,7 @@ fn step(name: Name, options: &Options, shared: &Shared) -> (Count, Duration) {
         Name::Fmt => checks::fmt(),
         Name::Clippy => checks::clippy(shared),
         Name::Deny => checks::deny(),
+        Name::Chart => chart::chart(),
         Name::Machine => checks::machine(),
         Name::Unit => checks::unit(shared),
         Name::Integration => real::integration(shared),

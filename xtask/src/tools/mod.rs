@@ -8,6 +8,7 @@ pub mod container;
 pub mod deny;
 pub mod ebpf;
 pub mod go;
+pub mod helm;
 pub mod jaeger;
 pub mod java;
 pub mod native;

@@ -270,7 +270,7 @@ impl Pipeline {
             }
             EventKind::Multiplexed => self.exchanges.distrust(turn.tgid),
             EventKind::Exit | EventKind::Released => {
-                self.leaving.push((turn.at.saturating_add(GRACE), turn.tgid))
+                self.leaving.push((turn.at.saturating_add(GRACE), turn.tgid));
             }
             _ => {}
         }

@@ -150,8 +150,7 @@ impl Conventions {
     fn server(&self, facts: &Facts<'_>, out: &mut Vec<Attribute>) {
         let target = url::Target::parse(facts.target);
         out.push(Attribute::str("url.scheme", facts.scheme));
-        let path = self.told(String::from_utf8_lossy(target.path)).into_owned();
-        out.push(Attribute::str("url.path", cut(path, MAX_URL)));
+        out.push(Attribute::str("url.path", self.path(target.path)));
         if let Some(query) = target.query.filter(|_| self.query) {
             let query = url::redact(&String::from_utf8_lossy(query), &self.redaction);
             out.push(Attribute::str("url.query", cut(query, MAX_URL)));
@@ -164,6 +163,14 @@ impl Conventions {
         if let Some(peer) = facts.peer {
             out.push(Attribute::str("client.address", peer.ip().to_canonical().to_string()));
         }
+    }
+
+    /// A path as it may be told, cut. What is to be redacted is looked for before the cut.
+    fn path(&self, path: &[u8]) -> String {
+        if self.redaction.is_empty() {
+            return text(path, MAX_URL);
+        }
+        cut(self.told(String::from_utf8_lossy(path)).into_owned(), MAX_URL)
     }
 
     fn client(&self, facts: &Facts<'_>, out: &mut Vec<Attribute>) {

@@ -12,6 +12,9 @@ use regex::{Regex, RegexBuilder};
 pub const REDACTED: &str = "REDACTED";
 /// Bytes that one compiled expression may take, and as many again for what it learns while it is at work.
 const MAX_SIZE: usize = 1 << 20;
+/// Matches of one expression in one text. Each takes linear time; without a bound their sum could be quadratic, for those
+/// who send long paths.
+const MAX_MATCHES: usize = 64;
 
 /// A user's expression. Parse it with [`str::parse`]; it prints as it was written.
 #[derive(Clone, Debug)]
@@ -43,14 +46,23 @@ impl fmt::Display for Expression {
 }
 
 impl Expression {
-    /// Finds what its groups match, or all that it matches if it has none.
+    /// Finds what its groups match, or all that it matches if it has none; after [`MAX_MATCHES`] all that is left.
     fn find(&self, text: &str, found: &mut Vec<Range<usize>>) {
+        let mut rest = None;
         if self.0.captures_len() == 1 {
-            return found.extend(self.0.find_iter(text).map(|whole| whole.range()));
+            let mut matches = self.0.find_iter(text);
+            found.extend(matches.by_ref().take(MAX_MATCHES).map(|whole| whole.range()));
+            rest = matches.next().map(|whole| whole.start());
+        } else {
+            for (n, captures) in self.0.captures_iter(text).enumerate() {
+                if n == MAX_MATCHES {
+                    rest = captures.get(0).map(|whole| whole.start());
+                    break;
+                }
+                found.extend(captures.iter().skip(1).flatten().map(|group| group.range()));
+            }
         }
-        for captures in self.0.captures_iter(text) {
-            found.extend(captures.iter().skip(1).flatten().map(|group| group.range()));
-        }
+        found.extend(rest.map(|from| from..text.len()));
     }
 }
 
@@ -62,6 +74,11 @@ impl Redaction {
     /// Looks for all of these.
     pub fn new(expressions: Vec<Expression>) -> Self {
         Self(expressions)
+    }
+
+    /// Whether nothing is looked for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Where in `text` something stands that is not told, in no order.
@@ -132,6 +149,16 @@ mod tests {
     fn none_hides_from_another_what_it_should_find() {
         assert_eq!(redacted(&["user", "user/([a-z]+)"], "/user/ann"), "/REDACTED/REDACTED");
         assert_eq!(redacted(&["user/([a-z]+)", "user"], "/user/ann"), "/REDACTED/REDACTED");
+    }
+
+    #[test]
+    fn after_many_matches_all_that_is_left_is_replaced() {
+        for expression in ["[0-9]", "([0-9])", "([0-9])|b"] {
+            let most = redacted(&[expression], &format!("{}/end", "a1".repeat(MAX_MATCHES)));
+            assert_eq!(most, format!("{}/end", "aREDACTED".repeat(MAX_MATCHES)));
+            let more = redacted(&[expression], &format!("{}/end", "a1".repeat(MAX_MATCHES + 9)));
+            assert_eq!(more, "aREDACTED".repeat(MAX_MATCHES + 1));
+        }
     }
 
     #[test]

@@ -109,7 +109,8 @@ pub(super) fn authority<'a>(target: &Target<'a>, host: Option<&'a [u8]>) -> Opti
 }
 
 /// The absolute URL, without user information, and without the query unless asked for. `None` if no host is known. The
-/// `redaction` is asked of path, query and the whole: an expression means the same in a server's span and a client's.
+/// `redaction` is asked of path, query and both together, not of the host: an expression means the same in a server's span
+/// and a client's, and one for numbers leaves the port.
 pub(super) fn full(
     target: &Target<'_>,
     facts: &Facts<'_>,
@@ -132,6 +133,7 @@ pub(super) fn full(
             url.push_str(&std::net::SocketAddr::new(peer.ip().to_canonical(), peer.port()).to_string());
         }
     }
+    let path_at = url.len();
     let mut hidden = Vec::new();
     let mut push = |url: &mut String, text: &str, places: Vec<Range<usize>>| {
         let start = url.len();
@@ -147,7 +149,8 @@ pub(super) fn full(
         let query = String::from_utf8_lossy(query);
         push(&mut url, &query, in_query(&query, redaction));
     }
-    hidden.extend(redaction.find(&url));
+    let behind_host = url.get(path_at..).unwrap_or_default();
+    hidden.extend(redaction.find(behind_host).into_iter().map(|at| path_at + at.start..path_at + at.end));
     Some(if hidden.is_empty() { url } else { replace(&url, hidden) })
 }
 

@@ -193,8 +193,8 @@ pub struct Lifecycle {
     pub tgid: u32,
     /// The parent process or the port, by kind.
     pub other: u32,
-    /// Zero.
-    pub reserved2: u32,
+    /// Of a fork: the parent's [`process_flag`](crate::process_flag)s; else zero.
+    pub flags: u32,
     /// When, nanoseconds of CLOCK_MONOTONIC.
     pub at: u64,
 }

@@ -19,6 +19,8 @@ pub enum Policy {
 pub mod process_flag {
     /// Exchanges were seen to share or change threads: the thread is no evidence in this process.
     pub const MULTIPLEXED: u32 = 1;
+    /// The agent has not looked at it yet: it is traced in case that it is selected.
+    pub const UNJUDGED: u32 = 2;
 }
 
 /// A traced process.

@@ -19,7 +19,7 @@ use std::{
     time::Instant,
 };
 
-use sockspan_ebpf::{EventKind, Lifecycle, Policy};
+use sockspan_ebpf::{EventKind, Lifecycle, Policy, process_flag};
 
 use crate::{
     capture::{Traced, chain},
@@ -169,9 +169,14 @@ impl Census {
             }
             // The kernel side tells of the children of traced processes only; the parent may be gone by now.
             EventKind::Fork => {
+                let parent = self.lock().get(&turn.other).map(|parent| parent.traced);
+                if turn.flags & process_flag::UNJUDGED != 0 && parent != Some(true) {
+                    // Neither was to be traced.
+                    self.traced.remove(pid);
+                    return Vec::new();
+                }
                 // Or have been let go.
-                let let_go = self.lock().get(&turn.other).is_some_and(|parent| !parent.traced);
-                let moment = if let_go { Moment::Found } else { Moment::Fork };
+                let moment = if parent == Some(false) { Moment::Found } else { Moment::Fork };
                 // By the time it is looked at its parent may be another.
                 self.lineage.forget(pid);
                 self.lineage.inherits(pid, turn.other);

@@ -65,6 +65,18 @@ impl Event {
     }
 }
 
+impl Event {
+    /// About how much memory it takes.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Socket { head, tail, .. } => {
+                size_of::<Self>() + size_of::<Data>() + head.len() + tail.len()
+            }
+            Self::Process { .. } => size_of::<Self>(),
+        }
+    }
+}
+
 /// The events of a batch, and how many of it could not be parsed.
 pub fn events(mut batch: Bytes) -> (Vec<Event>, u64) {
     let mut events = Vec::new();
@@ -84,7 +96,7 @@ pub fn events(mut batch: Bytes) -> (Vec<Event>, u64) {
 
 /// A batch of one event, as the kernel side would have written it: a process's turn.
 pub fn turn_of(kind: EventKind, tgid: u32, at: Nanos) -> Bytes {
-    let turn = Lifecycle { kind: kind as u8, reserved: [0; 3], tgid, other: 0, reserved2: 0, at };
+    let turn = Lifecycle { kind: kind as u8, reserved: [0; 3], tgid, other: 0, flags: 0, at };
     let event = bytemuck::bytes_of(&turn);
     let length = u32::try_from(event.len()).unwrap_or_default();
     Bytes::from([&length.to_ne_bytes(), event].concat())

@@ -2,6 +2,7 @@
 //!
 //! In: [`Input`]s, from the kernel or from a recording. Out: [`Yield`].
 
+mod unjudged;
 mod waiting;
 
 use std::{
@@ -25,6 +26,7 @@ use crate::{
     },
 };
 
+use unjudged::Unjudged;
 use waiting::Waiting;
 
 /// Exchanges that are looked after at a time, for each connection that may be.
@@ -83,6 +85,7 @@ pub struct Pipeline {
     assembler: Assembler,
     resources: HashMap<u32, Arc<Resource>>,
     leaving: Vec<(Nanos, u32)>,
+    unjudged: Unjudged,
     waiting: Waiting,
     serving: HashSet<u32>,
     metrics: Arc<Metrics>,
@@ -137,6 +140,7 @@ impl Pipeline {
             assembler: options.assembler,
             resources: HashMap::new(),
             leaving: Vec::new(),
+            unjudged: Unjudged::default(),
             waiting: Waiting::default(),
             serving: HashSet::new(),
             metrics,
@@ -175,6 +179,9 @@ impl Pipeline {
                 self.leaving.retain(|(_, leaving)| *leaving != tgid);
                 self.resources.insert(tgid, Arc::new(resource));
                 self.waiting.expect(tgid, !complete);
+                for event in self.unjudged.take(tgid) {
+                    self.event(event, out);
+                }
             }
             Input::Clock { monotonic, wall } => {
                 self.assembler.clock.observe(monotonic, wall);
@@ -212,6 +219,11 @@ impl Pipeline {
     fn event(&mut self, event: Event, out: &mut Yield) {
         self.now = self.now.max(event.at());
         match event {
+            Event::Socket { ref data, .. } if !self.resources.contains_key(&data.tgid) => {
+                if !self.unjudged.hold(data.tgid, self.now, event) {
+                    self.metrics.events_lost.inc(EventLoss::Unjudged);
+                }
+            }
             Event::Socket { kind, data, head, tail } => {
                 self.metrics.events.inc(event_label(kind));
                 self.connections.take(kind, &data, head, tail, &mut self.output);
@@ -246,7 +258,7 @@ impl Pipeline {
             reserved: [0; 3],
             tgid: data.tgid,
             other: 0,
-            reserved2: 0,
+            flags: 0,
             at: data.at,
         };
         out.turns.push((kind, turn));
@@ -268,6 +280,11 @@ impl Pipeline {
                     self.resources.entry(turn.tgid).or_insert(parent);
                 }
             }
+            // An id that is used again is another process.
+            EventKind::Exec if self.leaving.iter().any(|(_, tgid)| *tgid == turn.tgid) => {
+                self.leaving.retain(|(_, tgid)| *tgid != turn.tgid);
+                self.resources.remove(&turn.tgid);
+            }
             EventKind::Multiplexed => self.exchanges.distrust(turn.tgid),
             EventKind::Exit | EventKind::Released => {
                 self.leaving.push((turn.at.saturating_add(GRACE), turn.tgid));
@@ -281,6 +298,7 @@ impl Pipeline {
         self.pass_on(out);
         self.exchanges.expire(self.now.saturating_sub(self.max_duration));
         let now = self.now;
+        self.unjudged.expire(now);
         let (resources, waiting) = (&mut self.resources, &mut self.waiting);
         self.leaving.retain(|(due, tgid)| {
             let stays = *due > now;

@@ -166,7 +166,7 @@ fn distrust(process: *mut Process, tgid: u32) {
         (*process).flags |= process_flag::MULTIPLEXED;
     }
     count::one(Counter::Multiplexed);
-    emit::lifecycle(EventKind::Multiplexed, tgid, 0);
+    emit::lifecycle(EventKind::Multiplexed, tgid, 0, 0);
 }
 
 /// The exchange in whose context the thread makes a call now, and what says so.

@@ -266,8 +266,8 @@ pub fn turn(sock: u64, c: &Connection, piece: &Piece) {
 
 /// Tells of a process.
 #[inline(always)]
-pub fn lifecycle(kind: EventKind, tgid: u32, other: u32) {
-    let event = Lifecycle { kind: kind as u8, reserved: [0; 3], tgid, other, reserved2: 0, at: read::now() };
+pub fn lifecycle(kind: EventKind, tgid: u32, other: u32, flags: u32) {
+    let event = Lifecycle { kind: kind as u8, reserved: [0; 3], tgid, other, flags, at: read::now() };
     // SAFETY: Lifecycle has no padding.
     let bytes =
         unsafe { core::slice::from_raw_parts((&raw const event).cast::<u8>(), size_of::<Lifecycle>()) };

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use aya_log_ebpf::debug;
-use sockspan_ebpf::{Direction, EventKind, LEFT, Policy, Process, Role};
+use sockspan_ebpf::{Direction, EventKind, LEFT, Policy, Process, Role, process_flag};
 
 use crate::kernel::{
     connection::{self, Connection, known},
@@ -30,7 +30,7 @@ pub fn sched_process_fork(ctx: RawTracePointContext) -> i32 {
     // SAFETY: a map value stays valid while the program runs.
     let process = unsafe { *parent };
     traced::add(child, &process);
-    emit::lifecycle(EventKind::Fork, child, tgid);
+    emit::lifecycle(EventKind::Fork, child, tgid, process.flags);
     debug!(&ctx, "process {} of {} is traced from its first moment", child, tgid);
     0
 }
@@ -42,11 +42,16 @@ pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
         context::forget(tid);
         // Another program, another runtime: until the agent has looked, its threads prove nothing.
         // SAFETY: as above.
-        unsafe { *process = Process { policy: Policy::None as u32, flags: 0 } };
-    } else if !traced::watch_all() {
+        unsafe {
+            let flags = (*process).flags & process_flag::UNJUDGED;
+            *process = Process { policy: Policy::None as u32, flags };
+        }
+    } else if traced::watch_all() {
+        traced::add_unjudged(tgid);
+    } else {
         return 0;
     }
-    emit::lifecycle(EventKind::Exec, tgid, 0);
+    emit::lifecycle(EventKind::Exec, tgid, 0, 0);
     debug!(&ctx, "process {} executes a new program", tgid);
     0
 }
@@ -62,7 +67,7 @@ pub fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
     // The first thread may end before the others, and the last is counted out by now.
     let signal: u64 = read::kernel(ctx.arg::<u64>(0) + offset!(task_signal));
     if read::kernel::<u32>(signal + offset!(signal_live)) == 0 {
-        emit::lifecycle(EventKind::Exit, tgid, 0);
+        emit::lifecycle(EventKind::Exit, tgid, 0, 0);
         debug!(&ctx, "process {} ends", tgid);
     }
     0
@@ -104,7 +109,7 @@ fn listening(sock: u64) {
     let (tgid, _) = read::ids();
     if traced::watch_all() || traced::process(tgid).is_some() {
         let port: u16 = read::kernel(sock + offset!(sock_num));
-        emit::lifecycle(EventKind::Listen, tgid, u32::from(port));
+        emit::lifecycle(EventKind::Listen, tgid, u32::from(port), 0);
     }
 }
 

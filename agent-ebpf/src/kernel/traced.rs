@@ -2,7 +2,7 @@
 //! none of their calls is missed.
 
 use aya_ebpf::{macros::map, maps::HashMap};
-use sockspan_ebpf::{Counter, Process};
+use sockspan_ebpf::{Counter, Policy, Process, process_flag};
 
 use crate::kernel::count;
 
@@ -25,6 +25,14 @@ pub fn add(tgid: u32, process: &Process) {
     if PROCESSES.insert(tgid, process, 0).is_err() {
         count::one(Counter::ProcessesFull);
     }
+}
+
+/// Adds a process that nobody has judged, so that none of its first calls is missed if it is selected. The agent takes it
+/// out again if not; where there is no room it comes in when it is judged.
+#[inline(always)]
+pub fn add_unjudged(tgid: u32) {
+    let process = Process { policy: Policy::None as u32, flags: process_flag::UNJUDGED };
+    let _ = PROCESSES.insert(tgid, &process, 0);
 }
 
 /// Whether the agent wants to hear of processes that are not traced.

@@ -71,6 +71,8 @@ label! {
         RingBufferFull = "ring_buffer_full",
         /// It is none that this version knows.
         Damaged = "damaged",
+        /// Too many events waited for a word on whether their processes are traced.
+        Unjudged = "unjudged",
     }
 }
 

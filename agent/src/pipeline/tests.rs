@@ -9,7 +9,8 @@ use crate::{
 
 const SERVER: u32 = 7;
 
-fn pipeline() -> Pipeline {
+/// A pipeline that has been told of no process.
+fn unaware() -> Pipeline {
     let assembler = Assembler {
         clock: Clock::new(0, 0),
         conventions: Conventions::default(),
@@ -26,6 +27,21 @@ fn pipeline() -> Pipeline {
         assembler,
     };
     Pipeline::new(options, Arc::default())
+}
+
+/// A pipeline that has been told to trace [`SERVER`].
+fn pipeline() -> Pipeline {
+    let mut pipeline = unaware();
+    pipeline.take(arrival(), &mut Yield::default());
+    pipeline
+}
+
+fn arrival() -> Input {
+    Input::Process { tgid: SERVER, resource: unknown(SERVER), complete: true }
+}
+
+fn clock(pipeline: &Pipeline, seconds: u64) -> Input {
+    Input::Clock { monotonic: pipeline.now + seconds * 1_000_000_000, wall: 1 }
 }
 
 fn data(role: Role, flags: u16) -> Bytes {
@@ -69,6 +85,37 @@ fn a_released_process_is_told_to_serve_again_when_it_comes_back() {
     assert_eq!(told(begins()), (0, (1, 0)));
     assert_eq!(told(turn_of(EventKind::Released, SERVER, 3)), (0, (0, 0)));
     assert_eq!(told(begins()), (1, (1, 0)));
+}
+
+#[test]
+fn what_a_program_does_before_it_is_judged_counts_if_it_is_selected() {
+    let mut out = Yield::default();
+    let mut selected = unaware();
+    selected.take(Input::Batch(data(Role::Server, flag::STARTS_EXCHANGE)), &mut out);
+    selected.take(clock(&selected, 1), &mut out);
+    assert_eq!((selected.held().0, out.turns.len()), (0, 0), "not before");
+    selected.take(arrival(), &mut out);
+    assert_eq!((selected.held().0, out.turns.len()), (1, 1));
+
+    let mut left = unaware();
+    left.take(Input::Batch(data(Role::Server, flag::STARTS_EXCHANGE)), &mut out);
+    for _ in 0..8 {
+        left.take(clock(&left, 1), &mut out);
+    }
+    left.take(arrival(), &mut out);
+    assert_eq!(left.held().0, 0, "nobody asked in time");
+}
+
+#[test]
+fn an_id_that_is_used_again_is_another_process() {
+    let mut pipeline = pipeline();
+    for (kind, at) in [(EventKind::Exit, 2), (EventKind::Exec, 3)] {
+        pipeline.take(Input::Batch(turn_of(kind, SERVER, at)), &mut Yield::default());
+    }
+    pipeline.take(clock(&pipeline, 1), &mut Yield::default());
+    pipeline.take(Input::Batch(data(Role::Server, flag::STARTS_EXCHANGE)), &mut Yield::default());
+    pipeline.take(clock(&pipeline, 1), &mut Yield::default());
+    assert_eq!(pipeline.held().0, 0, "whether it is traced is not known");
 }
 
 #[test]

@@ -109,8 +109,8 @@ pub(super) fn authority<'a>(target: &Target<'a>, host: Option<&'a [u8]>) -> Opti
 }
 
 /// The absolute URL, without user information, and without the query unless asked for. `None` if no host is known. The
-/// `redaction` is asked of path, query and both together, not of the host: an expression means the same in a server's span
-/// and a client's, and one for numbers leaves the port.
+/// `redaction` is asked of path, query and the whole, but leaves host and port as they are: an expression means the same in a
+/// server's span and a client's.
 pub(super) fn full(
     target: &Target<'_>,
     facts: &Facts<'_>,
@@ -149,8 +149,9 @@ pub(super) fn full(
         let query = String::from_utf8_lossy(query);
         push(&mut url, &query, in_query(&query, redaction));
     }
-    let behind_host = url.get(path_at..).unwrap_or_default();
-    hidden.extend(redaction.find(behind_host).into_iter().map(|at| path_at + at.start..path_at + at.end));
+    let behind_host =
+        |place: Range<usize>| (place.end > path_at).then(|| place.start.max(path_at)..place.end);
+    hidden.extend(redaction.find(&url).into_iter().filter_map(behind_host));
     Some(if hidden.is_empty() { url } else { replace(&url, hidden) })
 }
 

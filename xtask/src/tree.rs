@@ -8,7 +8,7 @@ use std::{
     fs::{self, File},
     io::Read,
     os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     process::Command,
 };
 
@@ -37,7 +37,7 @@ impl Tree {
         let programs: Vec<_> = self.0.values().filter(|path| is_elf(path)).cloned().collect();
         for library in libraries(&programs)? {
             let real = library.canonicalize()?;
-            self.0.entry(usr(&library)).or_insert(real);
+            self.0.entry(usr(&plain(&library))).or_insert(real);
         }
         Ok(())
     }
@@ -82,6 +82,19 @@ impl Tree {
     }
 }
 
+/// Without `..`: Java looks for its libraries in bin/../lib.
+fn plain(path: &Path) -> PathBuf {
+    let mut found = PathBuf::new();
+    for part in path.components() {
+        if part == Component::ParentDir {
+            found.pop();
+        } else {
+            found.push(part);
+        }
+    }
+    found
+}
+
 /// There /bin, /sbin, /lib and /lib64 are links into /usr.
 fn usr(path: &Path) -> PathBuf {
     let merged = MERGED.iter().any(|top| path.starts_with(Path::new("/").join(top)));
@@ -114,6 +127,13 @@ fn libraries(programs: &[PathBuf]) -> Result<BTreeSet<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn libraries_are_where_their_names_lead() {
+        assert_eq!(plain(Path::new("/jvm/bin/../lib/libjli.so")), Path::new("/jvm/lib/libjli.so"));
+        assert_eq!(usr(Path::new("/lib/x.so")), Path::new("/usr/lib/x.so"));
+        assert_eq!(usr(Path::new("/library/x.so")), Path::new("/library/x.so"));
+    }
 
     #[test]
     fn a_program_brings_its_libraries_to_usr() {

@@ -191,8 +191,13 @@ fn api_server() -> Vec<String> {
 /// Starts `command` in the cgroup of `name`, so that it outlives us, and in a session of its own, so that no key on
 /// our terminal reaches it.
 pub fn spawn(name: &str, command: &Command) -> Result<()> {
-    /// The shell enters the group, then forks: when it has ended, the child is inside.
-    const ENTER: &str = r#"for folder in $FOLDERS; do echo $$ > "$folder/cgroup.procs" || exit 1; done
+    /// The shell enters the group, then forks: when it has ended, the child is inside. Files that we were started with
+    /// stay behind: a lock or a pipe of somebody's must not live as long as the cluster.
+    const ENTER: &str = r#"for file in /proc/$$/fd/*; do
+  number=${file##*/}
+  if [ "$number" -gt 2 ]; then eval "exec $number>&-"; fi
+done
+for folder in $FOLDERS; do echo $$ > "$folder/cgroup.procs" || exit 1; done
 unset FOLDERS
 exec setsid --fork "$@""#;
     let group = Group::daemon(name);
@@ -202,8 +207,9 @@ exec setsid --fork "$@""#;
     fs::create_dir_all(log.parent().unwrap_or(Path::new("/")))?;
     let file = OpenOptions::new().create(true).append(true).open(&log);
     let file = file.with_context(|| format!("cannot write {}", log.display()))?;
-    let mut shell = Command::new("/bin/sh");
-    shell.args(["-c", ENTER, "sh"]).arg(command.get_program()).args(command.get_args());
+    let mut shell = Command::new("bash");
+    // Other shells close no file with a number above nine.
+    shell.args(["-c", ENTER, "bash"]).arg(command.get_program()).args(command.get_args());
     // Nothing of what cargo or a person's shell has set is a daemon's business, proxies above all.
     shell.env_clear().env("PATH", PATH).env("HOME", "/root").env("FOLDERS", folders.join(" "));
     shell.current_dir("/").stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);

@@ -15,7 +15,8 @@ use super::{binaries, cgroup, layout, store};
 use crate::{process, tools::apt};
 
 /// Programs, and Debian's packages for them.
-const PROGRAMS: [(&str, &str); 9] = [
+const PROGRAMS: [(&str, &str); 10] = [
+    ("bash", "bash"),
     ("containerd", "containerd"),
     ("ctr", "containerd"),
     ("runc", "runc"),

@@ -41,9 +41,10 @@ pub struct Options {
 pub fn run(options: Options) -> Result<()> {
     announce(options);
     preflight::ensure()?;
-    let _lock = down::lock()?;
     let programs = binaries::ensure()?;
     let archives = archives(&programs, options)?;
+    // Not before: builds take minutes, and have locks of their own.
+    let _lock = down::lock()?;
     let started = Instant::now();
     if status::up() {
         let given = store::import(&archives)?;

@@ -70,7 +70,7 @@ pub struct Pipeline {
     leaving: Vec<(Nanos, u32)>,
     /// Traced no more, though they go on; what was under way of theirs is given up once more then.
     left: Vec<(Nanos, u32)>,
-    waiting: Waiting,
+    waiting: Waiting<Settled>,
     serving: HashSet<u32>,
     metrics: Arc<Metrics>,
     max_duration: Nanos,
@@ -282,7 +282,8 @@ impl Pipeline {
             self.metrics.exchange(side(kind), Err(drop_reason(reason)));
         }
         let settled = std::mem::take(&mut self.settled);
-        for settled in self.waiting.sort(settled, self.now) {
+        let process = |settled: &Settled| settled.exchange.identity.tgid;
+        for settled in self.waiting.sort(settled, self.now, process) {
             self.yield_span(&settled, out);
         }
     }

@@ -228,7 +228,7 @@ impl Census {
         let parent_traced = self.lock().get(&process.parent).is_some_and(|e| e.traced);
         let verdict = self.rules.selection.decide(&process, parent_traced, &ports);
         if !verdict.is_selected() {
-            let left = Entry::left(process.identity, process.executable.clone(), verdict.reason());
+            let left = Entry::left(process.identity, process.executable, verdict.reason());
             tracing::info!(
                 pid,
                 service = entry.service,

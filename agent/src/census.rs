@@ -264,6 +264,10 @@ impl Census {
     fn arrive(&mut self, process: &Process, left: Entry, moment: Moment) -> Vec<News> {
         let (pid, reason) = (process.pid(), left.reason.clone());
         let runtime = Runtime::detect(&self.procfs, process);
+        if moment != Moment::Fork {
+            // Hooks take a while: until then it is traced without, so that its first requests are seen.
+            let _ = self.traced.add(pid, Policy::None);
+        }
         let Judgement { policy, causality } = self.judge(process, &runtime, moment);
         let resource = self.resource(process, &runtime, left.facts.as_ref());
         let complete = left.is_complete();

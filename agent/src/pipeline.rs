@@ -86,7 +86,7 @@ pub struct Pipeline {
     resources: HashMap<u32, Arc<Resource>>,
     leaving: Vec<(Nanos, u32)>,
     unjudged: Unjudged,
-    waiting: Waiting,
+    waiting: Waiting<Settled>,
     serving: HashSet<u32>,
     metrics: Arc<Metrics>,
     max_duration: Nanos,
@@ -315,7 +315,8 @@ impl Pipeline {
             self.metrics.exchange(side(kind), Err(drop_reason(reason)));
         }
         let settled = std::mem::take(&mut self.settled);
-        for settled in self.waiting.sort(settled, self.now) {
+        let process = |settled: &Settled| settled.exchange.identity.tgid;
+        for settled in self.waiting.sort(settled, self.now, process) {
             self.yield_span(&settled, out);
         }
     }

@@ -101,10 +101,7 @@ impl Rules {
         }
         let label = word(&namespace.labels, &["disabled"]).map(|_| "label");
         let unless = || {
-            namespace
-                .labels
-                .get(TRACE)
-                .is_none()
+            (!namespace.labels.contains_key(TRACE))
                 .then(|| word(&namespace.annotations, &["disabled"]))
                 .flatten()
         };

@@ -3,6 +3,8 @@
 //! In: the file's text. Out: [`Document`], whose keys are not yet looked at, or the line that is not YAML. Values stay
 //! text as they are written (`1.50` is `1.50`, `off` is `off`); what they mean is decided with the other layers.
 
+mod selector;
+
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{
     DefaultMessageFormatter, DuplicateKeyPolicy, Location, MergeKeyPolicy, MessageFormatter, Spanned,
@@ -40,6 +42,24 @@ pub(super) struct NotYaml {
     pub message: String,
 }
 
+/// The settings that can be written as Kubernetes writes label selectors.
+const SELECTORS: [&str; 2] = ["namespace-selector", "pod-selector"];
+
+/// A setting's name as it is written elsewhere: `ringBuffer`, as Kubernetes would write it, is `ring-buffer`.
+fn kebab(key: &str) -> String {
+    let mut name = String::with_capacity(key.len() + 4);
+    let camel = key.starts_with(|c: char| c.is_ascii_lowercase()) && !key.contains(['-', '_']);
+    for c in key.chars() {
+        if camel && c.is_ascii_uppercase() {
+            name.push('-');
+            name.push(c.to_ascii_lowercase());
+        } else {
+            name.push(c);
+        }
+    }
+    name
+}
+
 impl Document {
     /// Reads YAML. An empty text is an empty document.
     pub(super) fn parse(text: &str) -> Result<Self, NotYaml> {
@@ -60,8 +80,15 @@ impl Document {
         };
         let mut document: Vec<(Text, Node)> = Vec::new();
         for (key, value) in pairs {
+            let key = Text { text: kebab(&key.text), line: key.line };
             unique(&key, document.iter().map(|(key, _)| key))?;
-            document.push((key, value.node(text)?));
+            let node = match value.kind {
+                Kind::Map(_) if SELECTORS.contains(&key.text.as_str()) => {
+                    Node::One(selector::text(value, text)?)
+                }
+                _ => value.node(text)?,
+            };
+            document.push((key, node));
         }
         Ok(Self(document))
     }
@@ -229,6 +256,17 @@ mod tests {
             (text("otel", 11), Node::Map(vec![(text("OTEL_TRACES_SAMPLER_ARG", 12), text("0.10", 12))])),
         ];
         assert_eq!(entries, expected);
+    }
+
+    #[test]
+    fn names_may_be_written_as_kubernetes_would() {
+        let Document(entries) =
+            Document::parse("ringBuffer: 8MiB\nexclude-path: x\notel:\n  OTEL_A: b\n").unwrap();
+        let names: Vec<_> = entries.iter().map(|(key, _)| key.text.as_str()).collect();
+        assert_eq!(names, ["ring-buffer", "exclude-path", "otel"]);
+        let twice = Document::parse("ringBuffer: 1\nring-buffer: 2\n").unwrap_err();
+        assert_eq!(twice.message, "ring-buffer is here a second time; the first is on line 1");
+        assert_eq!([kebab("OTEL_X"), kebab("noUprobes"), kebab("Pid")], ["OTEL_X", "no-uprobes", "Pid"]);
     }
 
     #[test]

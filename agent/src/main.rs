@@ -7,7 +7,11 @@ use sockspan::{
     kubernetes, preflight, run,
     settings::{Error, Invocation, Level, Settings, Verb},
 };
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 fn main() -> ExitCode {
     let invocation = match Invocation::of_process() {
@@ -67,5 +71,9 @@ fn log(settings: &Settings) {
         Level::Trace => LevelFilter::TRACE,
     };
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(colour).init();
+    let out = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(colour);
+    // What the Kubernetes client says of each failed watch, the agent says once and in its own words.
+    let others =
+        Targets::new().with_default(LevelFilter::TRACE).with_target("kube_runtime", LevelFilter::ERROR);
+    out.finish().with(others).init();
 }

@@ -73,7 +73,9 @@ fn log(settings: &Settings) {
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     let out = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(colour);
     // What the Kubernetes client says of each failed watch, the agent says once and in its own words.
-    let others =
-        Targets::new().with_default(LevelFilter::TRACE).with_target("kube_runtime", LevelFilter::ERROR);
+    let others = Targets::new()
+        .with_default(LevelFilter::TRACE)
+        .with_target("kube_client", LevelFilter::OFF)
+        .with_target("kube_runtime", LevelFilter::OFF);
     out.finish().with(others).init();
 }

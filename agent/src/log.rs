@@ -6,22 +6,30 @@ use std::{
 };
 
 use tracing_subscriber::{
-    Registry, filter::LevelFilter, fmt, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
+    Registry,
+    filter::{LevelFilter, Targets},
+    fmt,
+    layer::SubscriberExt as _,
+    reload,
+    util::SubscriberInitExt as _,
 };
 
 use crate::settings::Level;
 
-static FILTER: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
+static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
-fn filter(level: Level) -> LevelFilter {
-    match level {
+fn filter(level: Level) -> Targets {
+    let level = match level {
         Level::Off => LevelFilter::OFF,
         Level::Error => LevelFilter::ERROR,
         Level::Warn => LevelFilter::WARN,
         Level::Info => LevelFilter::INFO,
         Level::Debug => LevelFilter::DEBUG,
         Level::Trace => LevelFilter::TRACE,
-    }
+    };
+    // What the Kubernetes client says of each failed watch, the agent says once and in its own words.
+    let quiet = ["kube_client", "kube_runtime"].map(|target| (target, LevelFilter::OFF));
+    Targets::new().with_default(level).with_targets(quiet)
 }
 
 /// Begins to log. To be called once.

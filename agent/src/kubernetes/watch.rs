@@ -149,13 +149,14 @@ impl Watch {
                 }
                 Err(error) => error,
             };
+            let answered = self.cache.health(self.what);
             self.failed(&error);
-            let health = self.cache.health(self.what);
-            // A good answer since the last error: the server is not the one that failed then.
-            if health.answers > answers && health.trouble.is_none() {
+            let expired = matches!(&error, watcher::Error::WatchError(status) if status.code == 410);
+            // The server answered since the last error, or says itself to begin anew: it is up.
+            if expired || (answered.answers > answers && answered.trouble.is_none()) {
                 backoff = Backoff::new(&RETRY);
             }
-            answers = health.answers;
+            answers = answered.answers;
             sleep(backoff.pause(None)).await;
         }
     }

@@ -13,6 +13,7 @@ pub mod export;
 pub mod http;
 pub mod kubernetes;
 pub mod log;
+pub mod memory;
 pub mod metrics;
 pub mod pipeline;
 pub mod preflight;

@@ -4,11 +4,12 @@ use std::process::ExitCode;
 
 use sockspan::{
     chain::chain,
-    kubernetes, log, preflight, run,
+    kubernetes, log, memory, preflight, run,
     settings::{Error, Invocation, Settings, Verb},
 };
 
 fn main() -> ExitCode {
+    memory::bound();
     let invocation = match Invocation::of_process() {
         Ok(invocation) => invocation,
         Err(Error::Usage(usage)) => usage.exit(),

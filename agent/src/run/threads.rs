@@ -20,6 +20,7 @@ use crate::{
     connection::Wish,
     event,
     export::Exporter,
+    memory,
     metrics::Metrics,
     pipeline::{self, Options, Pipeline, Yield},
     record::{Input, Writer},
@@ -225,6 +226,8 @@ pub fn census(
                 if !send(census.pods_changed()) {
                     return !stop.load(Relaxed);
                 }
+                // What only the start needed.
+                memory::trim();
                 ready.set(true);
                 tracing::info!("ready: {} processes are traced", census.traced());
             }

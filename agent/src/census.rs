@@ -4,6 +4,7 @@
 //! In: `/proc`, and the turns that the kernel side tells of. Out: the kernel side's set of processes, and [`News`]
 //! for the pipeline.
 
+mod departed;
 mod entry;
 mod judge;
 mod lineage;
@@ -28,6 +29,7 @@ use crate::{
     span::{Attribute, Resource, Value},
 };
 
+use departed::Departed;
 use entry::Review;
 pub use entry::{Entries, Entry};
 use judge::{Judgement, Moment};
@@ -93,6 +95,7 @@ pub struct Census {
     /// Cgroup names of pods that processes were seen in and that are not known; `None` is too many to name.
     unknown: Option<HashSet<Box<str>>>,
     lineage: Lineage,
+    departed: Departed,
 }
 
 impl Census {
@@ -110,8 +113,8 @@ impl Census {
             cache
         });
         let (verdicts, unknown) = (HashMap::new(), Some(HashSet::new()));
-        let (entries, lineage) = (Entries::default(), Lineage::default());
-        Ok(Self { procfs, host, rules, traced, entries, cluster, verdicts, unknown, lineage })
+        let (entries, lineage, departed) = (Entries::default(), Lineage::default(), Departed::default());
+        Ok(Self { procfs, host, rules, traced, entries, cluster, verdicts, unknown, lineage, departed })
     }
 
     /// The entries, for `/status`.
@@ -198,7 +201,8 @@ impl Census {
     fn forget(&mut self, pid: u32) {
         self.traced.remove(pid);
         self.lineage.forget(pid);
-        self.lock().remove(&pid);
+        let entry = self.lock().remove(&pid);
+        entry.into_iter().for_each(|entry| self.departed.remember(entry));
     }
 
     fn is_zombie(&self, pid: u32) -> bool {

@@ -66,6 +66,14 @@ pub struct Rules {
     pub evidence: bool,
 }
 
+/// A process whose resource is kept for its last spans.
+struct Leaving {
+    due: Nanos,
+    tgid: u32,
+    /// It has ended; otherwise it goes on and may be traced again.
+    ended: bool,
+}
+
 /// What came of the inputs so far.
 #[derive(Default)]
 pub struct Yield {
@@ -84,7 +92,7 @@ pub struct Pipeline {
     exchanges: Exchanges,
     assembler: Assembler,
     resources: HashMap<u32, Arc<Resource>>,
-    leaving: Vec<(Nanos, u32)>,
+    leaving: Vec<Leaving>,
     unjudged: Unjudged,
     waiting: Waiting<Settled>,
     serving: HashSet<u32>,
@@ -176,7 +184,8 @@ impl Pipeline {
                 events.into_iter().for_each(|event| self.order.push(event));
             }
             Input::Process { tgid, resource, complete } => {
-                self.leaving.retain(|(_, leaving)| *leaving != tgid);
+                // Of one that has ended there may be more to say; it does not come back.
+                self.leaving.retain(|leaving| leaving.tgid != tgid || leaving.ended);
                 self.resources.insert(tgid, Arc::new(resource));
                 self.waiting.expect(tgid, !complete);
                 for event in self.unjudged.take(tgid) {
@@ -273,6 +282,9 @@ impl Pipeline {
         if matches!(kind, EventKind::Fork | EventKind::Exec | EventKind::Exit | EventKind::Released) {
             self.serving.remove(&turn.tgid);
         }
+        if matches!(kind, EventKind::Fork | EventKind::Exec) {
+            self.begin(turn.tgid);
+        }
         match kind {
             // Until more is known of it, a child is what its parent is.
             EventKind::Fork => {
@@ -280,16 +292,20 @@ impl Pipeline {
                     self.resources.entry(turn.tgid).or_insert(parent);
                 }
             }
-            // An id that is used again is another process.
-            EventKind::Exec if self.leaving.iter().any(|(_, tgid)| *tgid == turn.tgid) => {
-                self.leaving.retain(|(_, tgid)| *tgid != turn.tgid);
-                self.resources.remove(&turn.tgid);
-            }
             EventKind::Multiplexed => self.exchanges.distrust(turn.tgid),
             EventKind::Exit | EventKind::Released => {
-                self.leaving.push((turn.at.saturating_add(GRACE), turn.tgid));
+                let (due, ended) = (turn.at.saturating_add(GRACE), kind == EventKind::Exit);
+                self.leaving.push(Leaving { due, tgid: turn.tgid, ended });
             }
             _ => {}
+        }
+    }
+
+    /// An id that is used again is another process.
+    fn begin(&mut self, tgid: u32) {
+        if self.leaving.iter().any(|leaving| leaving.tgid == tgid && leaving.ended) {
+            self.leaving.retain(|leaving| leaving.tgid != tgid);
+            self.resources.remove(&tgid);
         }
     }
 
@@ -300,7 +316,7 @@ impl Pipeline {
         let now = self.now;
         self.unjudged.expire(now);
         let (resources, waiting) = (&mut self.resources, &mut self.waiting);
-        self.leaving.retain(|(due, tgid)| {
+        self.leaving.retain(|Leaving { due, tgid, .. }| {
             let stays = *due > now;
             if !stays {
                 resources.remove(tgid);

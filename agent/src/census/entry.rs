@@ -10,7 +10,7 @@ use std::{
 use serde::Serialize;
 use sockspan_ebpf::Policy;
 
-use super::seat::Seat;
+use super::{departed::Memory, seat::Seat};
 use crate::{
     kubernetes::{Facts, Pod},
     process::Identity,
@@ -69,6 +69,9 @@ pub struct Entry {
     /// What was last said of it by its pod.
     #[serde(skip)]
     pub(super) facts: Option<Facts>,
+    /// While its pod has more to tell of it.
+    #[serde(skip)]
+    pub(super) memory: Option<Box<Memory>>,
 }
 
 impl Entry {
@@ -92,6 +95,7 @@ impl Entry {
             berth: None,
             named: false,
             facts: None,
+            memory: None,
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Arrival, Census, Entry, Glance, Moment, News, seat::Seat};
+use super::{Arrival, Census, Entry, Glance, Moment, News, departed::Memory, seat::Seat};
 use crate::{
     kubernetes::{Decision, Facts, Pod, facts},
     metrics::Watched,
@@ -52,12 +52,19 @@ impl Census {
         if process.identity != glance.identity {
             return Vec::new();
         }
+        if process.executable.is_none() && process.arguments.is_empty() {
+            self.traced.remove(pid);
+            return Vec::new(); // It has ended.
+        }
         if let Some(never) = self.rules.selection.never(&process) {
             return self.leave_in_pod(left(process.executable.clone(), &never));
         }
         let mut entry = left(process.executable.clone(), &rule);
         entry.named = named;
         entry.facts = Some(self.facts(seat));
+        if !entry.is_complete() {
+            entry.memory = Some(Memory::new(&process, &Runtime::detect(&self.procfs, &process), seat));
+        }
         self.arrive(&process, entry, moment)
     }
 
@@ -114,7 +121,7 @@ impl Census {
         }
     }
 
-    fn facts(&self, seat: &Seat) -> Facts {
+    pub(super) fn facts(&self, seat: &Seat) -> Facts {
         match seat {
             Seat::Unknown(_) => Facts::default(),
             Seat::Known { pod, container, .. } => {
@@ -155,7 +162,9 @@ impl Census {
         }
         pids.sort_unstable();
         pids.dedup();
-        pids.into_iter().flat_map(|pid| self.decide_anew(pid)).collect()
+        let mut news: Vec<News> = pids.into_iter().flat_map(|pid| self.decide_anew(pid)).collect();
+        news.extend(self.tell_of_departed(&names));
+        news
     }
 
     /// Whether a pod can have processes that nobody has listed and that are to be traced now.
@@ -206,8 +215,10 @@ impl Census {
             let runtime = Runtime::detect(&self.procfs, &process);
             let resource = self.resource(&process, &runtime, Some(&facts));
             entry.service = Some(resource.service_name.clone());
-            news.push(News::Arrival(Arrival { tgid: pid, resource, complete: facts.complete }));
+            let facts_complete = facts.complete;
+            news.push(News::Arrival(Arrival { tgid: pid, resource, complete: facts_complete }));
             entry.facts = Some(facts);
+            entry.memory = entry.memory.filter(|_| !facts_complete);
         }
         self.lock().insert(pid, entry);
         news

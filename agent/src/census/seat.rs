@@ -44,6 +44,17 @@ impl Seat {
         Some(Self::Known { berth: (&*pod.uid).into(), pod, container: Some(id) })
     }
 
+    /// The same place, with what is known of its pod now; `None` if nothing is.
+    pub fn now(&self, cache: &Cache) -> Option<Self> {
+        match self {
+            Self::Unknown(_) => None,
+            Self::Known { pod, berth, container } => {
+                let (berth, container) = (berth.clone(), container.clone());
+                Some(Self::Known { pod: cache.pod(&pod.uid)?, berth, container })
+            }
+        }
+    }
+
     /// The pod, if it is known.
     pub fn pod(&self) -> Option<&Pod> {
         match self {

@@ -98,9 +98,9 @@ fn a_label_on_the_namespace_takes_effect_while_pods_run() {
     let stage = stage();
     let product = Product::deploy(stage, "live", "", "");
     let label = |value: &str| {
-        let labelled = ["label", "namespace", "live", value, "--overwrite"];
-        stage.cluster.kubectl(&labelled);
-        load::now()
+        let before = load::now();
+        stage.cluster.kubectl(&["label", "namespace", "live", value, "--overwrite"]);
+        (before, load::now())
     };
     let since = load::now();
     let stop = AtomicBool::new(false);
@@ -119,12 +119,12 @@ fn a_label_on_the_namespace_takes_effect_while_pods_run() {
         stop.store(true, Ordering::Relaxed);
         (running.join().expect("the load does not panic"), turns)
     });
-    let [off, on] = turns[..] else { unreachable!("two turns") };
+    let [(off, is_off), (on, is_on)] = turns[..] else { unreachable!("two turns") };
     let live = u64::try_from(LIVE.as_nanos()).unwrap_or(u64::MAX);
     let during = |from: u64, to: u64| -> Vec<Answer> {
         answers.iter().filter(|a| a.status.is_some() && a.start > from && a.end < to).cloned().collect()
     };
-    let phases = [(since, off, true), (off + live, on, false), (on + live, u64::MAX, true)];
+    let phases = [(since, off, true), (is_off + live, on, false), (is_on + live, u64::MAX, true)];
     for (from, to, traced) in phases {
         let answers = during(from, to);
         println!("{} requests while traced is {traced}", answers.len());

@@ -15,7 +15,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{given, wait_until};
+use crate::{given, load::Load, wait_until};
 
 /// How long pods may take to run.
 const ROLLOUT: &str = "--timeout=180s";
@@ -212,6 +212,10 @@ impl Namespace {
         for service in ["frontend", "product", "order"] {
             self.cluster.rolled_out(&self.name, &format!("deployment/{service}"));
         }
+        // Until the cluster's DNS knows its Services, a request waits 10 s for a name.
+        let load = Load::get(0, "/products").to(self.service("frontend")).connecting();
+        let quick = || load.run(1).iter().all(|a| a.status.is_some() && a.end - a.start < 2_000_000_000);
+        assert!(wait_until(Duration::from_secs(60), quick), "the frontend does not find the product service");
     }
 
     /// Where a Service answers.

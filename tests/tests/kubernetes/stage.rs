@@ -135,7 +135,7 @@ impl Stage {
         let before = self.settings_file();
         let mut text = before.clone();
         for (key, value) in keys {
-            text = without_key(&text, key) + &format!("{key}: {value}\n");
+            text = without_key(&text, &kebab(key)) + &format!("{key}: {value}\n");
         }
         let configured = Configured { stage: self, before };
         self.write_settings(&text, "applied");
@@ -150,12 +150,14 @@ impl Stage {
 
     /// Writes it to the ConfigMap, and waits until the agent has taken it with this result.
     pub fn write_settings(&self, text: &str, result: &str) {
-        if self.settings_file() == text {
-            return;
+        if self.settings_file() != text {
+            self.reloaded(result, || self.put_settings(text));
         }
+    }
+
+    fn put_settings(&self, text: &str) {
         let patch = serde_json::json!({"data": {"sockspan.yaml": text}}).to_string();
-        let patch = ["patch", "configmap", AGENT, "--namespace", AGENT, "--patch", &patch];
-        self.reloaded(result, || self.cluster.kubectl(&patch));
+        self.cluster.kubectl(&["patch", "configmap", AGENT, "--namespace", AGENT, "--patch", &patch]);
     }
 
     /// Sets keys that only a new start takes, for as long as the value lives; the agent has been replaced when it returns.
@@ -196,8 +198,10 @@ pub struct Configured<'a> {
 
 impl Drop for Configured<'_> {
     fn drop(&mut self) {
-        if !thread::panicking() {
-            self.stage.write_settings(&self.before, "applied");
+        // The other tests need them; whether the agent has them is no matter of a test that has failed.
+        match thread::panicking() {
+            true => self.stage.put_settings(&self.before),
+            false => self.stage.write_settings(&self.before, "applied"),
         }
     }
 }
@@ -212,10 +216,17 @@ impl Drop for Restarted<'_> {
         let Some(configured) = self.configured.take() else { return };
         let stage = configured.stage;
         drop(configured);
-        if !thread::panicking() {
-            stage.restart_agent();
-        }
+        stage.restart_agent();
     }
+}
+
+/// A setting's own name for one in Kubernetes' spelling.
+fn kebab(key: &str) -> String {
+    let letter = |c: char| match c.is_ascii_uppercase() {
+        true => format!("-{}", c.to_ascii_lowercase()),
+        false => c.to_string(),
+    };
+    key.chars().map(letter).collect()
 }
 
 /// A YAML file of simple keys, without this one and the lines that belong to it.

@@ -75,6 +75,16 @@ fn cluster() -> PathBuf {
     path("SOCKSPAN_CLUSTER")
 }
 
+/// What an administrator's kubectl reads.
+pub fn kubeconfig() -> String {
+    path("KUBECONFIG").display().to_string()
+}
+
+/// Where the API server notes who asked for what.
+pub fn audit_log() -> PathBuf {
+    cluster().join("log/audit.log")
+}
+
 /// The folder in which the kubelet looks for static pods.
 pub fn static_pods() -> PathBuf {
     cluster().join("static-pods")

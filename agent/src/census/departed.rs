@@ -54,8 +54,10 @@ impl Census {
         let mut departed = std::mem::take(&mut self.departed);
         departed.0.retain_mut(|(since, memory)| {
             let concerned = memory.seat.berth().is_some_and(|berth| names.contains(&berth));
-            if concerned && let Some(seat) = self.cluster.as_ref().and_then(|cache| memory.seat.now(cache)) {
-                let facts = self.facts(&seat);
+            let now = || memory.seat.now(self.cluster.as_ref()?);
+            if let Some(seat) = concerned.then(now).flatten()
+                && let Some(facts) = self.facts(&seat)
+            {
                 let resource = self.resource(&memory.process, &memory.runtime, Some(&facts));
                 let (tgid, complete) = (memory.process.pid(), facts.complete);
                 news.push(News::Arrival(Arrival { tgid, resource, complete }));

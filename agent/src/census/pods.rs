@@ -61,7 +61,7 @@ impl Census {
         }
         let mut entry = left(process.executable.clone(), &rule);
         entry.named = named;
-        entry.facts = Some(self.facts(seat));
+        entry.facts = self.facts(seat);
         if !entry.is_complete() {
             entry.memory = Some(Memory::new(&process, &Runtime::detect(&self.procfs, &process), seat));
         }
@@ -121,16 +121,12 @@ impl Census {
         }
     }
 
-    pub(super) fn facts(&self, seat: &Seat) -> Facts {
-        match seat {
-            Seat::Unknown(_) => Facts::default(),
-            Seat::Known { pod, container, .. } => {
-                let namespace = self.cluster.as_ref().and_then(|cache| cache.namespace(&pod.namespace));
-                let chosen =
-                    self.rules.kubernetes.as_ref().map(|rules| rules.chosen.clone()).unwrap_or_default();
-                facts(pod, namespace.as_deref(), container.as_deref(), &chosen)
-            }
-        }
+    /// What is known of a process by its pod; `None` while nothing is.
+    pub(super) fn facts(&self, seat: &Seat) -> Option<Facts> {
+        let Seat::Known { pod, container, .. } = seat else { return None };
+        let namespace = self.cluster.as_ref().and_then(|cache| cache.namespace(&pod.namespace));
+        let chosen = self.rules.kubernetes.as_ref().map(|rules| rules.chosen.clone()).unwrap_or_default();
+        Some(facts(pod, namespace.as_deref(), container.as_deref(), &chosen))
     }
 
     /// The API server has told something: the processes that it concerns are decided anew.
@@ -207,18 +203,18 @@ impl Census {
     /// Brings a traced process's entry up to date, and its resource if its pod says something new.
     fn refresh(&mut self, entry: Entry, seat: &Seat, rule: &str) -> Vec<News> {
         let (pid, facts) = (entry.pid, self.facts(seat));
-        let changed = entry.facts.as_ref() != Some(&facts);
+        let changed = entry.facts != facts;
         let process = changed.then(|| self.procfs.process(pid).ok()).flatten();
         let mut entry = Entry { reason: rule.to_owned(), ..entry }.seated(seat, rule);
         let mut news = Vec::new();
         if let Some(process) = process.filter(|process| process.identity == entry.identity) {
             let runtime = Runtime::detect(&self.procfs, &process);
-            let resource = self.resource(&process, &runtime, Some(&facts));
+            let resource = self.resource(&process, &runtime, facts.as_ref());
             entry.service = Some(resource.service_name.clone());
-            let facts_complete = facts.complete;
-            news.push(News::Arrival(Arrival { tgid: pid, resource, complete: facts_complete }));
-            entry.facts = Some(facts);
-            entry.memory = entry.memory.filter(|_| !facts_complete);
+            entry.facts = facts;
+            let complete = entry.is_complete();
+            entry.memory = entry.memory.filter(|_| !complete);
+            news.push(News::Arrival(Arrival { tgid: pid, resource, complete }));
         }
         self.lock().insert(pid, entry);
         news

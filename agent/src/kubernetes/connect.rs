@@ -21,6 +21,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 const READ: Duration = Duration::from_secs(300);
 /// Where a pod's ServiceAccount is mounted.
 const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+const AGENT: &str = concat!("sockspan/", env!("CARGO_PKG_VERSION"));
 const HOSTNAME: &str = "/proc/sys/kernel/hostname";
 
 /// How the API server is reached.
@@ -47,6 +48,8 @@ impl Link {
         config.connect_timeout = Some(CONNECT);
         config.read_timeout = Some(READ);
         config.reset_reader_on_write = true;
+        // By this the server's audit tells whose requests they are.
+        config.headers.push((http::header::USER_AGENT, http::HeaderValue::from_static(AGENT)));
         // The watches repeat with pauses of their own.
         config.default_retry = false;
         let node = match &settings.node {

@@ -7,6 +7,7 @@
 mod checkout;
 mod pods;
 mod sampling;
+mod scale;
 mod selection;
 mod settings;
 mod stage;

@@ -58,14 +58,14 @@ fn without_rbac_the_agent_says_what_is_missing() {
     let said = || stage.page("/status").unwrap_or_default();
     let told = wait_until(Duration::from_secs(60), || {
         let status = said();
-        ["forbidden", "pods", "system:serviceaccount:sockspan:sockspan", "ClusterRole"]
+        ["forbids", "sockspan/sockspan", "pods", "namespaces", "ClusterRole"]
             .iter()
-            .all(|word| status.to_lowercase().contains(&word.to_lowercase()))
+            .all(|word| status.contains(word))
     });
     let (status, log) = (said(), stage.agent_log());
     stage.cluster.apply_file("deploy/sockspan.yaml");
     assert!(told, "/status: {status}\nlog: {log}\n{binding}");
-    assert!(log.contains("orbidden"), "the log does not tell: {log}");
+    assert!(log.contains("forbids"), "the log does not tell: {log}");
     let synced = wait_until(Duration::from_secs(90), || stage.status()["kubernetes"]["state"] == "synced");
     assert!(synced, "{:#}", stage.status()["kubernetes"]);
     stage.cluster.rolled_out(AGENT, "daemonset/sockspan");
@@ -79,13 +79,13 @@ fn a_service_replaced_under_load_loses_nothing() {
     shop.deploy_shop();
     let since = load::now();
     let (answers, ()) = under_load(&shop, || {
-        thread::sleep(Duration::from_secs(3));
+        thread::sleep(Duration::from_secs(6));
         shop.kubectl(&["rollout", "restart", "deployment/product"]);
         shop.rolled_out("deployment/product");
-        thread::sleep(Duration::from_secs(3));
+        thread::sleep(Duration::from_secs(10));
     });
     let answered: Vec<_> = answers.into_iter().filter(|answer| answer.status.is_some()).collect();
-    assert!(answered.len() > 50);
+    // While the old pod's address is still given out, connections to it are refused: then there is no call to tell of.
     let wanted = load::count(&answered, 200);
     let mut told = shapes(&[]);
     let mut spans = Vec::new();
@@ -94,7 +94,8 @@ fn a_service_replaced_under_load_loses_nothing() {
         told = shapes(&short_names(&spans));
         told.five >= wanted
     });
-    println!("{} answered ({wanted} well), {told}", answered.len());
+    println!("{} answered, {wanted} well; {} and {} checkouts", answered.len(), told.five, told.three);
+    assert!(wanted > 20, "{wanted} checkouts went well");
     assert_eq!(told.five, wanted, "{told}");
     let products: Vec<_> =
         resources(&spans).into_iter().filter(|r| r["service.name"] == "product-service").collect();

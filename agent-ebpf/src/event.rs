@@ -193,7 +193,7 @@ pub struct Lifecycle {
     pub tgid: u32,
     /// The parent process or the port, by kind.
     pub other: u32,
-    /// Of a fork: the parent's [`process_flag`](crate::process_flag)s; else zero.
+    /// [`process_flag`](crate::process_flag)s: of a fork the parent's, of an exec those that stay; else zero.
     pub flags: u32,
     /// When, nanoseconds of CLOCK_MONOTONIC.
     pub at: u64,

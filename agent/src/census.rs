@@ -134,11 +134,18 @@ impl Census {
         let Ok(pids) = self.procfs.pids() else { return Vec::new() };
         let mut gone: Vec<u32> = self.lock().keys().copied().chain(kept).collect();
         gone.retain(|pid| pids.binary_search(pid).is_err());
-        gone.into_iter().for_each(|pid| self.forget(pid));
+        let mut news = Vec::new();
+        for pid in gone {
+            let traced = self.lock().get(&pid).is_some_and(|entry| entry.traced);
+            self.forget(pid);
+            // The kernel side has told of its end, if that was not lost.
+            news.extend(traced.then_some(News::Departure(pid)));
+        }
         let mut listeners = Listeners::default();
         // Process ids wrap around: a parent can have the higher one. So all are looked at twice.
         let twice = pids.iter().chain(&pids);
-        twice.flat_map(|pid| self.look(*pid, &mut listeners, Moment::Found)).collect()
+        news.extend(twice.flat_map(|pid| self.look(*pid, &mut listeners, Moment::Found)));
+        news
     }
 
     /// Looks again, when it is due, at the processes whose threads are evidence: whether they still are.
@@ -165,16 +172,25 @@ impl Census {
                 Vec::new()
             }
             EventKind::Exec => {
-                let before = self.lock().remove(&pid);
+                // A new program is the same process; another one with its id is not.
+                let identity = self.procfs.identity(pid).ok();
+                let before = self.lock().remove(&pid).filter(|e| Some(e.identity) == identity);
                 let named = before.as_ref().is_some_and(|e| e.named);
                 let inherits = before.is_some_and(|e| e.traced);
-                self.look(pid, &mut Listeners::default(), Moment::Exec { inherits, named })
+                let mut news = self.look(pid, &mut Listeners::default(), Moment::Exec { inherits, named });
+                if inherits && !self.lock().get(&pid).is_some_and(|e| e.traced) {
+                    news.push(News::Departure(pid));
+                }
+                news
             }
             // The kernel side tells of the children of traced processes only; the parent may be gone by now.
             EventKind::Fork => {
                 let parent = self.lock().get(&turn.other).map(|parent| parent.traced);
                 if turn.flags & process_flag::UNJUDGED != 0 && parent != Some(true) {
-                    // Neither was to be traced.
+                    // The parent was not to be traced, or has ended before it was looked at; in a pod, that decides.
+                    if self.seat(pid).is_some() {
+                        return self.look(pid, &mut Listeners::default(), Moment::Found);
+                    }
                     self.traced.remove(pid);
                     return Vec::new();
                 }
@@ -299,6 +315,11 @@ impl Census {
         let mut news = Vec::new();
         if traced {
             news.push(News::Arrival(Arrival { tgid: pid, resource, complete }));
+        }
+        // It may have ended before it was added: then the kernel side tells of no end.
+        if self.procfs.identity(pid).ok() != Some(process.identity) {
+            self.forget(pid);
+            news.push(News::Departure(pid));
         }
         // Until now a child was what its parent is, or was.
         let parent = self.lock().get(&process.parent).map(|e| e.policy);

@@ -66,6 +66,18 @@ impl Event {
 }
 
 impl Event {
+    /// The same, without the rest of the batch that it came in.
+    #[must_use]
+    pub fn alone(self) -> Self {
+        match self {
+            Self::Socket { kind, data, head, tail } => {
+                let (head, tail) = (Bytes::copy_from_slice(&head), Bytes::copy_from_slice(&tail));
+                Self::Socket { kind, data, head, tail }
+            }
+            turn @ Self::Process { .. } => turn,
+        }
+    }
+
     /// About how much memory it takes.
     pub fn bytes(&self) -> usize {
         match self {

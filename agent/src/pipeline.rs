@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use sockspan_ebpf::{Data, EventKind, Lifecycle, Role, flag};
+use sockspan_ebpf::{Data, EventKind, Lifecycle, Role, flag, process_flag};
 
 use crate::{
     connection::{Connections, Output, Wish},
@@ -93,6 +93,8 @@ pub struct Pipeline {
     assembler: Assembler,
     resources: HashMap<u32, Arc<Resource>>,
     leaving: Vec<Leaving>,
+    /// Processes that are let go once all events before that are taken; those that came back since are none of them.
+    releasing: HashSet<u32>,
     unjudged: Unjudged,
     waiting: Waiting<Settled>,
     serving: HashSet<u32>,
@@ -148,6 +150,7 @@ impl Pipeline {
             assembler: options.assembler,
             resources: HashMap::new(),
             leaving: Vec::new(),
+            releasing: HashSet::new(),
             unjudged: Unjudged::default(),
             waiting: Waiting::default(),
             serving: HashSet::new(),
@@ -181,11 +184,17 @@ impl Pipeline {
             Input::Batch(batch) => {
                 let (events, damaged) = events(batch);
                 self.metrics.events_lost.add(EventLoss::Damaged, damaged);
-                events.into_iter().for_each(|event| self.order.push(event));
+                for event in events {
+                    if let Event::Process { kind: EventKind::Released, turn } = &event {
+                        self.releasing.insert(turn.tgid);
+                    }
+                    self.order.push(event);
+                }
             }
             Input::Process { tgid, resource, complete } => {
                 // Of one that has ended there may be more to say; it does not come back.
                 self.leaving.retain(|leaving| leaving.tgid != tgid || leaving.ended);
+                self.releasing.remove(&tgid);
                 self.resources.insert(tgid, Arc::new(resource));
                 self.waiting.expect(tgid, !complete);
                 for event in self.unjudged.take(tgid) {
@@ -283,7 +292,7 @@ impl Pipeline {
             self.serving.remove(&turn.tgid);
         }
         if matches!(kind, EventKind::Fork | EventKind::Exec) {
-            self.begin(turn.tgid);
+            self.begin(turn);
         }
         match kind {
             // Until more is known of it, a child is what its parent is.
@@ -293,6 +302,8 @@ impl Pipeline {
                 }
             }
             EventKind::Multiplexed => self.exchanges.distrust(turn.tgid),
+            // It has come back meanwhile.
+            EventKind::Released if !self.releasing.remove(&turn.tgid) => {}
             EventKind::Exit | EventKind::Released => {
                 let (due, ended) = (turn.at.saturating_add(GRACE), kind == EventKind::Exit);
                 self.leaving.push(Leaving { due, tgid: turn.tgid, ended });
@@ -301,11 +312,14 @@ impl Pipeline {
         }
     }
 
-    /// An id that is used again is another process.
-    fn begin(&mut self, tgid: u32) {
-        if self.leaving.iter().any(|leaving| leaving.tgid == tgid && leaving.ended) {
+    /// An id that is used again is another process; and what a program did before nobody judged it is not the next one's.
+    fn begin(&mut self, turn: Lifecycle) {
+        let tgid = turn.tgid;
+        let used = self.leaving.iter().any(|leaving| leaving.tgid == tgid && leaving.ended);
+        if used || turn.flags & process_flag::UNJUDGED != 0 {
             self.leaving.retain(|leaving| leaving.tgid != tgid);
             self.resources.remove(&tgid);
+            drop(self.unjudged.take(tgid));
         }
     }
 

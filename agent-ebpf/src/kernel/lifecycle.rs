@@ -38,12 +38,13 @@ pub fn sched_process_fork(ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
     let (tgid, tid) = read::ids();
+    let mut flags = process_flag::UNJUDGED;
     if let Some(process) = traced::process(tgid) {
         context::forget(tid);
         // Another program, another runtime: until the agent has looked, its threads prove nothing.
         // SAFETY: as above.
         unsafe {
-            let flags = (*process).flags & process_flag::UNJUDGED;
+            flags &= (*process).flags;
             *process = Process { policy: Policy::None as u32, flags };
         }
     } else if traced::watch_all() {
@@ -51,7 +52,7 @@ pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
     } else {
         return 0;
     }
-    emit::lifecycle(EventKind::Exec, tgid, 0, 0);
+    emit::lifecycle(EventKind::Exec, tgid, 0, flags);
     debug!(&ctx, "process {} executes a new program", tgid);
     0
 }

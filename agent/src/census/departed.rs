@@ -53,7 +53,9 @@ impl Census {
         let mut news = Vec::new();
         let mut departed = std::mem::take(&mut self.departed);
         departed.0.retain_mut(|(since, memory)| {
-            let concerned = memory.seat.berth().is_some_and(|berth| names.contains(&berth));
+            // Its id may be another's by now.
+            let again = self.lock().contains_key(&memory.process.pid());
+            let concerned = !again && memory.seat.berth().is_some_and(|berth| names.contains(&berth));
             let now = || memory.seat.now(self.cluster.as_ref()?);
             if let Some(seat) = concerned.then(now).flatten()
                 && let Some(facts) = self.facts(&seat)

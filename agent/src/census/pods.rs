@@ -137,6 +137,8 @@ impl Census {
         for uid in cache.changes().pods {
             let Some(pod) = cache.pod(&uid) else {
                 self.verdicts.remove(&uid);
+                // Who goes on in it is nobody's any more.
+                names.insert((&*uid).into());
                 continue;
             };
             let before = self.verdicts.remove(&uid);
@@ -170,6 +172,9 @@ impl Census {
             None => true,
         };
         let now = self.decide_pod(pod);
+        if let Some(now) = &now {
+            self.verdicts.insert(pod.uid.clone(), now.clone());
+        }
         let begins = now.is_some_and(|now| now.traced) && before.is_some_and(|before| !before.traced);
         missed || begins
     }

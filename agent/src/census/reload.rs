@@ -15,6 +15,22 @@ struct Subject {
     ports: Vec<u16>,
 }
 
+/// Who is let go and taken up again by the same change goes on as if nothing had been.
+fn keep_who_stays(news: Vec<News>) -> Vec<News> {
+    let mut back = HashSet::new();
+    let mut kept: Vec<News> = Vec::new();
+    for one in news.into_iter().rev() {
+        match &one {
+            News::Departure(pid) if back.contains(pid) => continue,
+            News::Arrival(arrival) => drop(back.insert(arrival.tgid)),
+            _ => {}
+        }
+        kept.push(one);
+    }
+    kept.reverse();
+    kept
+}
+
 impl Census {
     /// Goes by these rules from now on.
     pub fn reload(&mut self, rules: Rules) -> Vec<News> {
@@ -24,6 +40,7 @@ impl Census {
             self.forget_verdicts();
             news.extend(self.release());
             news.extend(self.scan());
+            news = keep_who_stays(news);
         }
         news.extend(self.rename());
         news
@@ -41,6 +58,7 @@ impl Census {
         let mut news = Vec::new();
         for pid in self.traced_now() {
             if self.seat(pid).is_some() {
+                self.forget_name(pid);
                 news.extend(self.decide_anew(pid));
                 continue;
             }
@@ -60,6 +78,17 @@ impl Census {
         self.keep_descendants(&mut open, &mut staying);
         news.extend(open.into_iter().flat_map(|subject| self.let_go(&subject)));
         news
+    }
+
+    /// A process in a pod is traced for its id's sake no more, if its id and its parent's are not named any more.
+    fn forget_name(&self, pid: u32) {
+        let parent = self.procfs.glance(pid).map_or(0, |glance| glance.parent);
+        let mut entries = self.lock();
+        let named = |pid: u32| self.rules.selection.names(pid);
+        let stays = named(pid) || named(parent) || entries.get(&parent).is_some_and(|e| e.named);
+        if let Some(entry) = entries.get_mut(&pid).filter(|_| !stays) {
+            entry.named = false;
+        }
     }
 
     /// Takes from `open` the descendants of what stays.

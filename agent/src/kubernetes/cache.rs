@@ -67,8 +67,8 @@ struct State {
     namespaces: HashMap<Arc<str>, Arc<Namespace>>,
     /// Deleted, the oldest first.
     departed: VecDeque<(Instant, Arc<str>)>,
-    /// Seen since the watch began anew.
-    listed: [HashSet<Arc<str>>; 2],
+    /// Told of since a watch began anew, until it has told everything.
+    listed: [Option<HashSet<Arc<str>>>; 2],
     changes: Changes,
     health: [Health; 2],
 }
@@ -151,7 +151,7 @@ impl Cache {
     pub fn put_pod(&self, pod: Pod) {
         let mut state = self.lock();
         let uid = pod.uid.clone();
-        state.listed[Watched::Pods as usize].insert(uid.clone());
+        state.tell(Watched::Pods, &uid);
         state.departed.retain(|(_, departed)| *departed != uid);
         if state.pods.get(&uid).is_some_and(|known| **known == pod) {
             return;
@@ -172,7 +172,7 @@ impl Cache {
     pub fn put_namespace(&self, namespace: Namespace) {
         let mut state = self.lock();
         let name = namespace.name.clone();
-        state.listed[Watched::Namespaces as usize].insert(name.clone());
+        state.tell(Watched::Namespaces, &name);
         if state.namespaces.get(&name).is_none_or(|known| **known != namespace) {
             state.namespaces.insert(name.clone(), Arc::new(namespace));
             state.changes.namespaces.insert(name);
@@ -189,13 +189,13 @@ impl Cache {
 
     /// A watch begins anew: everything will be told again.
     pub fn begin(&self, what: Watched) {
-        self.lock().listed[what as usize].clear();
+        self.lock().listed[what as usize] = Some(HashSet::new());
     }
 
     /// A watch has told everything: what it did not tell of is gone.
     pub fn complete(&self, what: Watched) {
         let mut state = self.lock();
-        let listed = std::mem::take(&mut state.listed[what as usize]);
+        let listed = state.listed[what as usize].take().unwrap_or_default();
         match what {
             Watched::Pods => {
                 let departed: HashSet<_> = state.departed.iter().map(|(_, uid)| uid.clone()).collect();
@@ -245,6 +245,13 @@ impl Cache {
 }
 
 impl State {
+    /// Notes what a watch that began anew has told of.
+    fn tell(&mut self, what: Watched, key: &Arc<str>) {
+        if let Some(listed) = &mut self.listed[what as usize] {
+            listed.insert(key.clone());
+        }
+    }
+
     fn pod(&self, name: &str) -> Option<Arc<Pod>> {
         let by_hash = || self.pods.get(self.hashes.get(name)?);
         self.pods.get(name).or_else(by_hash).cloned()

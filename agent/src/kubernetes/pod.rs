@@ -207,7 +207,11 @@ impl Listed {
     /// What is kept of it, `kept` says which annotations.
     pub fn slim(self, kept: impl Fn(&str) -> bool) -> Pod {
         let Self { metadata, spec, status } = self;
-        let hash = HASHES.iter().find_map(|key| metadata.annotations.as_ref()?.get(*key));
+        // Anyone can annotate a pod; a mirror of a static one is its node's.
+        let owners = metadata.owner_references.as_deref().unwrap_or_default();
+        let is_mirror = owners.iter().any(|owner| owner.kind == "Node");
+        let hash =
+            HASHES.iter().find_map(|key| metadata.annotations.as_ref()?.get(*key)).filter(|_| is_mirror);
         let hash = hash.map(|hash| hash.clone().into_boxed_str());
         let mut running = status.container_statuses;
         running.extend(status.init_container_statuses);
@@ -299,7 +303,7 @@ mod tests {
             (pod.ip.as_deref(), pod.start_time.as_deref()),
             (Some("10.0.0.1"), Some("2026-11-25T09:00:01Z"))
         );
-        assert_eq!((pod.created, pod.hash.as_deref()), (1_795_597_200, Some("h")));
+        assert_eq!((pod.created, pod.hash.as_deref()), (1_795_597_200, None), "it is no mirror");
         assert_eq!(pod.annotations.keys().collect::<Vec<_>>(), ["sockspan.io/trace"]);
         assert_eq!(
             pod.owner.as_ref().map(|o| (&*o.group, &*o.kind, &*o.name)),
@@ -309,6 +313,20 @@ mod tests {
         assert_eq!((&*container.name, &*container.image, instance.restarts), ("cart", "cart:1", 2));
         assert_eq!(pod.containers.len(), 2);
         assert_eq!(pod.container(""), None);
+    }
+
+    #[test]
+    fn a_static_pods_hash_is_taken_from_its_mirror_alone() {
+        let hash = |kind: &str| {
+            let listed: Listed = serde_json::from_value(json!({
+                "metadata": {"name": "a", "namespace": "b", "uid": "c", "annotations": {"kubernetes.io/config.mirror": "h"},
+                             "ownerReferences": [{"apiVersion": "v1", "kind": kind, "name": "n", "uid": "1", "controller": true}]},
+                "spec": {"nodeName": "n"}, "status": {}
+            }))
+            .unwrap();
+            listed.slim(|_| true).hash
+        };
+        assert_eq!((hash("Node").as_deref(), hash("ReplicaSet")), (Some("h"), None));
     }
 
     #[test]

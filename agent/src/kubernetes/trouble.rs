@@ -92,7 +92,7 @@ pub fn forbidden(verb: &str, resource: &str, message: &str) -> String {
     };
     format!(
         "the API server forbids {who} to {verb} {resource} in all namespaces (403): bind it, by a ClusterRoleBinding, to \
-         a ClusterRole with the rule {{apiGroups: [\"\"], resources: [{resource}], verbs: [get, list, watch]}}"
+         a ClusterRole with the rule {{apiGroups: [\"\"], resources: [{resource}], verbs: [list, watch]}}"
     )
 }
 
@@ -114,8 +114,8 @@ mod tests {
         assert_eq!(
             trouble.text,
             "the API server forbids ServiceAccount sockspan/sockspan to list pods in all namespaces (403): bind it, by a \
-             ClusterRoleBinding, to a ClusterRole with the rule {apiGroups: [\"\"], resources: [pods], verbs: [get, \
-             list, watch]}"
+             ClusterRoleBinding, to a ClusterRole with the rule {apiGroups: [\"\"], resources: [pods], verbs: [list, \
+             watch]}"
         );
         assert!(
             forbidden("watch", "namespaces", "User \"jane\" cannot")

@@ -119,6 +119,19 @@ fn an_id_that_is_used_again_is_another_process() {
 }
 
 #[test]
+fn who_is_let_go_and_comes_back_at_once_stays() {
+    let mut pipeline = pipeline();
+    pipeline.take(Input::Batch(turn_of(EventKind::Released, SERVER, 1)), &mut Yield::default());
+    pipeline.take(arrival(), &mut Yield::default());
+    for _ in 0..40 {
+        pipeline.take(clock(&pipeline, 1), &mut Yield::default());
+    }
+    pipeline.take(Input::Batch(data(Role::Server, flag::STARTS_EXCHANGE)), &mut Yield::default());
+    pipeline.take(clock(&pipeline, 1), &mut Yield::default());
+    assert_eq!(pipeline.held().0, 1, "its resource was not forgotten");
+}
+
+#[test]
 fn other_rules_hold_from_then_on() {
     let mut pipeline = pipeline();
     assert!(!pipeline.assembler.evidence);

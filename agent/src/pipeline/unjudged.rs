@@ -33,6 +33,7 @@ impl Unjudged {
             return false;
         }
         self.bytes += bytes;
+        let event = event.alone();
         self.held.entry(tgid).or_insert_with(|| Held { since: now, events: Vec::new() }).events.push(event);
         true
     }

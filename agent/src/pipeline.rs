@@ -236,12 +236,8 @@ impl Pipeline {
 
     fn event(&mut self, event: Event, out: &mut Yield) {
         self.now = self.now.max(event.at());
+        let Some(event) = self.judged(event) else { return };
         match event {
-            Event::Socket { ref data, .. } if !self.resources.contains_key(&data.tgid) => {
-                if !self.unjudged.hold(data.tgid, self.now, event) {
-                    self.metrics.events_lost.inc(EventLoss::Unjudged);
-                }
-            }
             Event::Socket { kind, data, head, tail } => {
                 self.metrics.events.inc(event_label(kind));
                 self.connections.take(kind, &data, head, tail, &mut self.output);
@@ -258,6 +254,21 @@ impl Pipeline {
                 out.turns.push((kind, turn));
             }
         }
+    }
+
+    /// The event, if it is known that its process is traced; else it is held.
+    fn judged(&mut self, event: Event) -> Option<Event> {
+        let Event::Socket { kind, data, .. } = &event else { return Some(event) };
+        let owner = match kind {
+            // Told in the context of whatever ran when the peer's packet came.
+            EventKind::Closed => self.unjudged.owner(data),
+            _ => Some(data.tgid).filter(|tgid| !self.resources.contains_key(tgid)),
+        };
+        let Some(tgid) = owner else { return Some(event) };
+        if !self.unjudged.hold(tgid, self.now, event) {
+            self.metrics.events_lost.inc(EventLoss::Unjudged);
+        }
+        None
     }
 
     /// Tells of a process's first request: only a process that serves shows with what runtime it does.

@@ -145,3 +145,32 @@ fn other_rules_hold_from_then_on() {
     let route = pipeline.assembler.router.route("shop", "/a/1", |path| path);
     assert_eq!(route.as_deref(), Some("/a/:b"));
 }
+
+#[test]
+fn a_close_is_its_connections_whoever_ran_when_it_came() {
+    let mut closed: Data = bytemuck::Zeroable::zeroed();
+    (closed.kind, closed.role, closed.tgid, closed.at) = (EventKind::Closed as u8, Role::Server as u8, 99, 2);
+    closed.state = 7; // TCP_CLOSE
+    let event = bytemuck::bytes_of(&closed);
+    let batch = || Bytes::from([&(event.len() as u32).to_ne_bytes(), event].concat());
+    let mut out = Yield::default();
+
+    let mut traced = pipeline();
+    traced.take(Input::Batch(data(Role::Server, flag::STARTS_EXCHANGE)), &mut out);
+    traced.take(Input::Batch(batch()), &mut out);
+    for _ in 0..3 {
+        traced.take(clock(&traced, 1), &mut out);
+    }
+    assert_eq!(traced.held().0, 0, "it is closed, and forgotten");
+
+    let mut late = unaware();
+    late.take(Input::Batch(data(Role::Server, flag::STARTS_EXCHANGE)), &mut out);
+    late.take(Input::Batch(batch()), &mut out);
+    late.take(clock(&late, 1), &mut out);
+    late.take(arrival(), &mut out);
+    assert_eq!(late.held().0, 1, "open until what was held is told");
+    for _ in 0..3 {
+        late.take(clock(&late, 1), &mut out);
+    }
+    assert_eq!(late.held().0, 0, "and closed by it");
+}

@@ -6,6 +6,8 @@
 
 use std::collections::HashMap;
 
+use sockspan_ebpf::Data;
+
 use crate::{event::Event, http::Nanos};
 
 /// The longest that a judgement may take. With Kubernetes, a pod has to be known first.
@@ -36,6 +38,12 @@ impl Unjudged {
         let event = event.alone();
         self.held.entry(tgid).or_insert_with(|| Held { since: now, events: Vec::new() }).events.push(event);
         true
+    }
+
+    /// The process whose held events are of the same connection, if any are.
+    pub fn owner(&self, data: &Data) -> Option<u32> {
+        let same = |event: &Event| matches!(event, Event::Socket { data: held, .. } if (held.socket, held.generation) == (data.socket, data.generation));
+        self.held.iter().find(|(_, held)| held.events.iter().any(same)).map(|(tgid, _)| *tgid)
     }
 
     /// The events of `tgid`, in their order.

@@ -7,13 +7,18 @@ use std::{
 };
 
 use sockspan_tests::{
+    agent::{Agent, Launch},
     cluster::Namespace,
+    given::{self, Mode},
     judge::shape::shapes,
     load::{self, Answer, Load},
     wait_until,
 };
 
-use crate::stage::{AGENT, ARRIVAL, LIVE, Stage, resources, short_names, stage};
+use crate::{
+    selection::product,
+    stage::{AGENT, ARRIVAL, LIVE, Stage, resources, short_names, stage},
+};
 
 /// A minute without the API server: traces go on with all their attributes, the agent says so and stays ready; afterwards
 /// labels are live again.
@@ -47,12 +52,50 @@ fn a_minute_without_the_api_server_costs_no_span() {
     stage.await_traced("steady", false, LIVE);
 }
 
+/// An agent that starts while the API server is away says so, traces no pod it knows nothing of, and catches up.
+#[test]
+fn an_agent_that_starts_without_the_api_server_catches_up() {
+    let stage = stage();
+    let namespace = Namespace::new(&stage.cluster, "late", "");
+    namespace.apply(&product(""));
+    namespace.rolled_out("deployment/product");
+    let launch = Launch::verb(Mode::Sock, &["run"]).env("OTEL_TRACES_EXPORTER", "none");
+    let launch = launch.args(&["--kubeconfig", &given::kubeconfig(), "--node-name", "node1"]);
+    let traced = |agent: &Agent| {
+        let status = agent.status();
+        let all = status["processes"].as_array().cloned().unwrap_or_default();
+        all.iter()
+            .filter(|p| p["traced"] == true && p["pod"].as_str().is_some_and(|pod| pod.starts_with("late/")))
+            .count()
+    };
+    let agent = {
+        let _away = stage.cluster.without("kube-apiserver");
+        let agent = launch.start();
+        let said = agent.status()["kubernetes"].clone();
+        assert_eq!((said["state"].as_str(), traced(&agent)), (Some("failing"), 0), "{said:#}");
+        agent
+    };
+    let caught_up = wait_until(Duration::from_secs(60), || traced(&agent) > 0);
+    assert!(caught_up, "{:#}", agent.status()["kubernetes"]);
+    agent.stop();
+}
+
+/// Puts the manifest back, whatever happened.
+struct Reapplied<'a>(&'a Stage);
+
+impl Drop for Reapplied<'_> {
+    fn drop(&mut self) {
+        let file = given::repository("deploy/sockspan.yaml").display().to_string();
+        let _ = self.0.cluster.attempt(&["apply", "--filename", &file], "");
+    }
+}
+
 /// Without its ClusterRoleBinding the agent says which permission is missing and how to give it, and recovers when it is
 /// given, without a restart.
 #[test]
 fn without_rbac_the_agent_says_what_is_missing() {
     let stage = stage();
-    let binding = stage.cluster.kubectl(&["get", "clusterrolebinding", AGENT, "--output=yaml"]);
+    let reapplied = Reapplied(stage);
     stage.cluster.kubectl(&["delete", "clusterrolebinding", AGENT]);
     stage.restart_agent_unready();
     let said = || stage.page("/status").unwrap_or_default();
@@ -63,8 +106,8 @@ fn without_rbac_the_agent_says_what_is_missing() {
             .all(|word| status.contains(word))
     });
     let (status, log) = (said(), stage.agent_log());
-    stage.cluster.apply_file("deploy/sockspan.yaml");
-    assert!(told, "/status: {status}\nlog: {log}\n{binding}");
+    drop(reapplied);
+    assert!(told, "/status: {status}\nlog: {log}");
     assert!(log.contains("forbids"), "the log does not tell: {log}");
     let synced = wait_until(Duration::from_secs(90), || stage.status()["kubernetes"]["state"] == "synced");
     assert!(synced, "{:#}", stage.status()["kubernetes"]);

@@ -70,7 +70,7 @@ impl Running {
 
     /// All traces of the frontend that it has, of the last hour.
     pub fn traces(&self) -> Result<Vec<Trace>> {
-        traces(&http::loopback(self.query_port), now_us()?.saturating_sub(3_600_000_000), "")
+        traces(&http::loopback(self.query_port), now_us()?.saturating_sub(3_600_000_000), MOST_TRACES, "")
     }
 }
 
@@ -79,10 +79,11 @@ pub fn now_us() -> Result<u128> {
     Ok(SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_micros())
 }
 
-/// The frontend's traces since `start` that the Jaeger at `root` has; `filter` is more of the query, with its `&`.
-pub fn traces(root: &str, start: u128, filter: &str) -> Result<Vec<Trace>> {
+/// The frontend's traces since `start` that the Jaeger at `root` has, `most` of them, which may not be more than it keeps;
+/// `filter` is more of the query, with its `&`.
+pub fn traces(root: &str, start: u128, most: u32, filter: &str) -> Result<Vec<Trace>> {
     let end = now_us()? + 60_000_000;
-    let query = format!("service=frontend&start={start}&end={end}&limit={MOST_TRACES}{filter}");
+    let query = format!("service=frontend&start={start}&end={end}&limit={most}{filter}");
     read(&http::get_from(root, &format!("/api/traces?{query}"))?)
 }
 

@@ -27,6 +27,8 @@ use crate::{
 const SHOP: &str = "e-commerce";
 /// The label that the demo gives it, and searches by.
 const LABEL: (&str, &str) = ("team", "shop");
+/// As many as deploy/jaeger keeps.
+const MOST_TRACES: u32 = 20_000;
 const ROLLOUT: &str = "--timeout=180s";
 
 /// What was applied, and where it answers.
@@ -106,7 +108,7 @@ impl Stage {
         let filter = format!("&tags=%7B%22k8s.namespace.label.{}%22%3A%22{}%22%7D", LABEL.0, LABEL.1);
         let started = Instant::now();
         loop {
-            let traces = jaeger::traces(&self.jaeger, since, &filter)?;
+            let traces = jaeger::traces(&self.jaeger, since, MOST_TRACES, &filter)?;
             if trace::complete(&traces, answers) == answers.sent() || started.elapsed() > SETTLE_LIMIT {
                 return Ok(traces);
             }

@@ -85,7 +85,7 @@ impl Report {
                     100.0 * busy_s / traced_s
                 ),
             ),
-            ("agent memory", format!("{peak_mib:.1} MiB at most")),
+            ("agent memory", format!("{peak_mib:.1} MiB")),
         ]
     }
 }

@@ -1,10 +1,11 @@
 //! The main job: apply one manifest, open Jaeger, see true traces with true names.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, fs, time::Duration};
 
 use serde_json::Value;
 use sockspan_tests::{
     cluster::{Cluster, Namespace},
+    given,
     jaeger::Query,
     load,
     span::Attributes,
@@ -32,6 +33,18 @@ fn checkouts_are_complete_and_say_where_they_ran() {
     let decided = processes.iter().filter(|process| process["rule"].is_string()).count();
     assert_eq!((processes.len(), decided), (3, 3), "{processes:#?}");
     assert_no_probes(stage, started);
+}
+
+/// The one manifest that is applied is what kustomize makes of the base.
+#[test]
+fn the_manifest_is_the_base_as_kustomize_renders_it() {
+    let base = given::repository("deploy/kustomize/base").display().to_string();
+    let rendered = Cluster::given().kubectl(&["kustomize", &base]);
+    let manifest =
+        fs::read_to_string(given::repository("deploy/sockspan.yaml")).expect("the manifest can be read");
+    let objects: String =
+        manifest.lines().skip_while(|line| line.starts_with('#')).map(|l| format!("{l}\n")).collect();
+    assert_eq!(objects, rendered);
 }
 
 /// Jaeger's search by a label of the namespace finds that namespace's traces and no other's.

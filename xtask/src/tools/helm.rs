@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use super::INSTALL_LIMIT;
+use super::go;
 use crate::{cache, process, ui::Step, workspace};
 
 const PACKAGE: &str = "helm.sh/helm/v4/cmd/helm@v4.3.1";
@@ -20,20 +20,15 @@ pub fn ensure() -> Result<PathBuf> {
         return Ok(path);
     }
     let dir = cache::get("helm", &cache::key(PACKAGE), |dir| {
-        if process::which("go").is_none() {
-            bail!(
-                "the chart's test needs Helm (https://helm.sh/docs/intro/install) or Go to build it (https://go.dev/dl)"
-            );
-        }
+        go::ensure(25, "without Helm (https://helm.sh/docs/intro/install) the chart's test")?;
         let log = workspace::log("helm-build");
         process::start_log(&log)?;
         Step::run(format!("building Helm ({PACKAGE}, some minutes)"), |step| {
             step.watch(&log);
-            let mut go = Command::new("go");
             // Outside any module, so that no go.mod here is read or written.
-            go.args(["install", "-v", "-trimpath", "-ldflags=-s -w", PACKAGE]).current_dir("/");
-            go.env("GOBIN", dir).env("GO111MODULE", "on").env("GOWORK", "off").env("CGO_ENABLED", "0");
-            process::run(&mut go, &log, INSTALL_LIMIT)
+            let mut go = go::command(Path::new("/"));
+            go.args(["install", "-v", "-trimpath", "-ldflags=-s -w", PACKAGE]).env("GOBIN", dir);
+            process::run(&mut go, &log, go::BUILD_LIMIT)
         })
     })?;
     Ok(dir.join("helm"))

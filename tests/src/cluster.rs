@@ -6,7 +6,7 @@
 use std::{
     fs,
     io::Write,
-    net::SocketAddr,
+    net::{SocketAddr, TcpStream},
     path::PathBuf,
     process::{Command, Output, Stdio},
     thread,
@@ -211,6 +211,10 @@ impl Namespace {
         self.apply(&shop_in(&self.name));
         for service in ["frontend", "product", "order"] {
             self.cluster.rolled_out(&self.name, &format!("deployment/{service}"));
+            // A pod is ready before every node's kube-proxy knows it: until then, its Service refuses connections.
+            let address = self.service(service);
+            let taken = || TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok();
+            assert!(wait_until(Duration::from_secs(60), taken), "{service} at {address} takes no connection");
         }
         // Until the cluster's DNS knows its Services, a request waits 10 s for a name.
         let load = Load::get(0, "/products").to(self.service("frontend")).connecting();

@@ -6,7 +6,10 @@ use std::{fs, path::Path, process::Command};
 
 use anyhow::Result;
 
-use super::{Count, LIMIT, Shared, Verdict, count::failures};
+use super::{
+    Count, LIMIT, Shared, Verdict,
+    count::{failures, panics},
+};
 use crate::{
     build, process,
     tools::{self, deny},
@@ -111,6 +114,8 @@ pub fn judge(output: &str, code: i32, log: &Path) -> Count {
     if count.failed > 0 {
         failures(output).iter().for_each(|name| ui::warn(format!("failed: {name}")));
         ui::say(ui::excerpt(log));
+        // Last, for this is what one looks for, and all that is left where only the end of a run is kept.
+        panics(output).iter().for_each(ui::warn);
     }
     count
 }

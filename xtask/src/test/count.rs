@@ -69,9 +69,40 @@ pub fn failures(text: &str) -> Vec<&str> {
         .collect()
 }
 
+/// What each test said that panicked: where, and the first lines of why.
+pub fn panics(text: &str) -> Vec<String> {
+    const LINES: usize = 6;
+    let mut lines = text.lines().peekable();
+    let mut all = Vec::new();
+    while let Some(line) = lines.next() {
+        if !(line.starts_with("thread '") && line.contains(" panicked at ")) {
+            continue;
+        }
+        let mut panic = vec![line];
+        let ended = |line: &str| {
+            line.is_empty() || line.starts_with("stack backtrace:") || line.starts_with("note: ")
+        };
+        while panic.len() < LINES
+            && let Some(more) = lines.next_if(|line| !ended(line))
+        {
+            panic.push(more);
+        }
+        all.push(panic.join("\n"));
+    }
+    all
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn panics_are_found_without_what_follows_them() {
+        let text = "test a ... \nthread 'a' (7) panicked at x.rs:1:2:\nassertion failed\n  left: 1\nnote: run with\n\
+                    stack backtrace:\n 0: f\nthread 'b' panicked at y.rs:3:4:\n1\n2\n3\n4\n5\n6\n";
+        let a = "thread 'a' (7) panicked at x.rs:1:2:\nassertion failed\n  left: 1";
+        assert_eq!(panics(text), [a, "thread 'b' panicked at y.rs:3:4:\n1\n2\n3\n4\n5"]);
+    }
 
     const TEXT: &str = "\
 test a::b ... ok

@@ -4,17 +4,19 @@
 //! any more. Pure: time is what the events say.
 
 mod identity;
+mod links;
 mod request;
+mod settled;
 #[cfg(test)]
 mod tests;
 mod ties;
 
-use std::{collections::HashMap, rc::Rc, sync::Arc};
+use std::{collections::HashMap, rc::Rc};
 
-use sockspan_ebpf::{Evidence, Role};
+use sockspan_ebpf::Role;
 
 use crate::{
-    connection::{Endpoints, Finding, Origin, Output},
+    connection::{Finding, Output},
     http::{Body, Direction, Header, LossReason, Nanos, RequestHead, Signal},
     metrics::LinkEvidence,
     propagation,
@@ -24,52 +26,13 @@ use crate::{
 
 pub use identity::{Identity, Link, Parent, Seed, Trace, client_span};
 pub use request::Request;
+pub use settled::{Exchange, Settled};
 use ties::Ties;
 
 /// An exchange that is over waits so long for the other end of its wire to be heard of.
 const HOLD: Nanos = 200_000_000;
 /// The longest that a finished exchange waits for what is above it.
 const PATIENCE: Nanos = 5_000_000_000;
-/// Children one exchange can have; what is beyond is no trace but a mistake.
-const MAX_CHILDREN: u32 = 10_000;
-/// Exchanges from a root down to a parent at most; a chain this long is no trace.
-const MAX_DEPTH: usize = 256;
-/// An exchange is no parent for longer than this after it began.
-const MAX_AGE: Nanos = 3_600_000_000_000;
-
-/// What happened on one connection between a request's first byte and its response's last.
-#[derive(Debug)]
-pub struct Exchange {
-    /// Its place among others.
-    pub identity: Rc<Identity>,
-    /// Where it ran.
-    pub endpoints: Arc<Endpoints>,
-    /// The request.
-    pub request: Option<Request>,
-    /// The response's status code.
-    pub status: Option<u16>,
-    /// The request's body.
-    pub request_body: Option<Body>,
-    /// The response's body.
-    pub response_body: Option<Body>,
-    /// When it was over; 0 while it is not.
-    pub ended: Nanos,
-    /// What went wrong besides the status.
-    pub error: Option<&'static str>,
-    /// Its end was missed; it ends with the last that is known of what it caused.
-    pub unseen: bool,
-    origin: Option<Origin>,
-}
-
-/// An exchange that is told for good.
-pub struct Settled {
-    /// The exchange.
-    pub exchange: Exchange,
-    /// Its trace.
-    pub trace: Trace,
-    /// Its parent.
-    pub parent: Option<Parent>,
-}
 
 /// An exchange that was not told, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,7 +162,7 @@ impl Exchanges {
         if let Some(origin) = finding.origin {
             match kind {
                 SpanKind::Server => self.ties.bind(origin.exchange, &identity, origin.shared, at),
-                SpanKind::Client => self.link_caller(&identity, &origin, at),
+                SpanKind::Client => self.ties.link_caller(&identity, &origin, at),
             }
         }
         let exchange = Exchange {
@@ -214,43 +177,8 @@ impl Exchanges {
             unseen: false,
             origin: finding.origin,
         };
-        self.join(&exchange.identity, at);
+        self.ties.join(&exchange.identity, at);
         self.open.insert((finding.connection, n), exchange);
-    }
-
-    /// A client's request: its parent is the exchange in whose context the kernel side saw it made.
-    fn link_caller(&self, identity: &Rc<Identity>, origin: &Origin, at: Nanos) {
-        let evidence = match origin.evidence {
-            Evidence::None => return,
-            Evidence::Task => LinkEvidence::Task,
-            Evidence::Thread => LinkEvidence::Thread,
-            Evidence::Connect => LinkEvidence::Connect,
-        };
-        // Requests that share one call share its evidence only if nothing says that they differ; nothing can.
-        if origin.shared {
-            return;
-        }
-        if let Some(parent) = self.ties.bound(origin.parent) {
-            link(identity, &parent, evidence, at);
-        }
-    }
-
-    /// Ties the two ends of one request together, whichever is seen first.
-    fn join(&mut self, identity: &Rc<Identity>, at: Nanos) {
-        let Some(wire) = identity.wire else { return };
-        let (client, server) = match identity.kind {
-            SpanKind::Client => (Some(identity.clone()), self.ties.client(wire, identity, at)),
-            SpanKind::Server => (self.ties.server(wire, identity, at), Some(identity.clone())),
-        };
-        let (Some(client), Some(server)) = (client, server) else { return };
-        let open = client.was_open(server.started.get());
-        let fits = server.is_free() && !client.descends_from(&server) && client.depth() < MAX_DEPTH;
-        if open && fits {
-            client.children.set(client.children.get() + 1);
-            // What was received had been sent: the send is stamped when it returns.
-            client.started.set(client.started.get().min(server.started.get()));
-            *server.link.borrow_mut() = Some(Link { parent: client, evidence: LinkEvidence::Wire });
-        }
     }
 
     fn request_head(&mut self, key: (u64, u64), head: &RequestHead) {
@@ -266,30 +194,11 @@ impl Exchanges {
         };
         let at = identity.started.get();
         if identity.kind == SpanKind::Client {
-            self.link_forwarder(&identity, &context, at);
+            self.ties.link_forwarder(&identity, &context, at);
         }
         *identity.context.borrow_mut() = Some(context);
         if identity.kind == SpanKind::Server {
             self.ties.receive(&identity, at);
-        }
-    }
-
-    /// A client's request that carries a trace context: if the process received that trace and forwards it, the
-    /// exchange that received it is the parent, whatever the thread says; if it did not, the trace is the
-    /// application's own, and no thread can say that it belongs to another.
-    fn link_forwarder(&self, identity: &Rc<Identity>, context: &propagation::Context, at: Nanos) {
-        let server = self.ties.forwarder(identity.tgid, context.trace_id, context.parent, at);
-        if let Some(link) = identity.link.take() {
-            let same_trace = link.parent.trace().id == context.trace_id;
-            let children = link.parent.children.get();
-            if server.is_none() && same_trace {
-                *identity.link.borrow_mut() = Some(link);
-                return;
-            }
-            link.parent.children.set(children.saturating_sub(1));
-        }
-        if let Some(server) = server {
-            link(identity, &server, LinkEvidence::Header, at);
         }
     }
 
@@ -365,54 +274,5 @@ impl Exchanges {
         for key in old {
             self.lost(key, LossReason::ResponseMissing);
         }
-    }
-}
-
-/// Makes `parent` the parent of `child`, if it can be: open at the time, not too old, not too deep, not too many
-/// children, in the same process.
-fn link(child: &Rc<Identity>, parent: &Rc<Identity>, evidence: LinkEvidence, at: Nanos) {
-    let young = parent.started.get().saturating_add(MAX_AGE) >= at;
-    let few = parent.children.get() < MAX_CHILDREN && parent.depth() < MAX_DEPTH;
-    let fits = young && few && child.is_free() && !parent.descends_from(child);
-    if fits && parent.tgid == child.tgid && parent.was_open(at) {
-        parent.children.set(parent.children.get() + 1);
-        *child.link.borrow_mut() = Some(Link { parent: parent.clone(), evidence });
-    }
-}
-
-impl Exchange {
-    /// The client that this server answers, if both ends were seen.
-    fn caller(&self) -> Option<Rc<Identity>> {
-        let link = self.identity.link.borrow();
-        link.as_ref().filter(|l| l.evidence == LinkEvidence::Wire).map(|l| l.parent.clone())
-    }
-
-    fn caller_is_open(&self) -> bool {
-        self.caller().is_some_and(|client| client.ended.get().is_none() && !client.lost.get())
-    }
-
-    /// Its end will not be seen. Whether it becomes a span all the same: so it must where a span was told that names
-    /// it as its parent, directly or not. Else what is below it belongs to what is above.
-    fn break_off(&mut self) -> bool {
-        self.unseen = self.identity.is_told() && self.request.is_some();
-        self.identity.lost.set(!self.unseen);
-        self.ended = self.identity.latest.get().max(self.identity.started.get());
-        self.unseen
-    }
-
-    /// The evidence the kernel side had, for those who ask why.
-    pub fn origin(&self) -> Option<&Origin> {
-        self.origin.as_ref()
-    }
-
-    fn settle(mut self) -> Settled {
-        // A response that was read to its end had been written: the write is stamped when it returns.
-        let answered = self.caller().filter(|client| client.complete.get());
-        if let Some(end) = answered.and_then(|client| client.ended.get()) {
-            self.ended = self.ended.min(end.max(self.identity.started.get()));
-        }
-        self.identity.tell(self.ended);
-        let (trace, parent) = (self.identity.trace(), self.identity.parent());
-        Settled { exchange: self, trace, parent }
     }
 }

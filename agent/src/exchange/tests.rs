@@ -1,7 +1,15 @@
-use super::*;
+use std::sync::Arc;
+
+use sockspan_ebpf::Evidence;
+
+use super::{
+    links::{MAX_AGE, MAX_CHILDREN, MAX_DEPTH},
+    *,
+};
 use crate::{
-    connection::Wire,
-    http::{Chunk, Conversation, Direction, Limits},
+    connection::{Endpoints, Origin, Wire},
+    http::{Chunk, Conversation, Limits},
+    metrics::LinkEvidence,
     span::TraceId,
 };
 

@@ -201,6 +201,12 @@ pub fn start_log(log: &Path) -> Result<()> {
     Ok(())
 }
 
+/// What a log says; a console can hold bytes that are no text.
+pub fn read_log(log: &Path) -> Result<String> {
+    let bytes = fs::read(log).with_context(|| format!("cannot read {}", log.display()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// Runs `command` to its end with its output appended to `log`; returns its exit code.
 pub fn run_for_code(command: &mut Command, log: &Path, limit: Duration) -> Result<i32> {
     log_to(command, log)?;

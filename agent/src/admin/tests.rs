@@ -1,3 +1,5 @@
+//! The admin port over a real socket: its pages, and what it refuses.
+
 use super::*;
 use crate::metrics::{Gauges, MapFill, Metrics, ProcessState, Queue, Tracked};
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! Sockets as the kernel side tells of them, call by call, and the findings that must come of it.
+
 use super::*;
 
 const MINE: u32 = 1_000;

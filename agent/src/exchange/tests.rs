@@ -1,3 +1,5 @@
+//! Requests as both ends see them, and the links and traces that must come of it.
+
 use std::sync::Arc;
 
 use sockspan_ebpf::Evidence;

@@ -1,3 +1,5 @@
+//! Counters and their labels, the names in the table, and the text that Prometheus gets of it.
+
 use super::{table::*, *};
 use std::{collections::HashSet, sync::Arc};
 

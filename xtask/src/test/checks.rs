@@ -2,7 +2,7 @@
 //!
 //! In: the sources. Out: verdicts; full output in the steps' logs.
 
-use std::{fs, path::Path, process::Command};
+use std::{path::Path, process::Command};
 
 use anyhow::Result;
 
@@ -60,7 +60,7 @@ pub fn deny() -> Result<Verdict> {
     match process::run(&mut command(&["advisories"]), &log, LIMIT) {
         Ok(()) => Ok(Verdict::Ran(Count { passed: 2, ..Count::default() })),
         Err(error) => {
-            let Some(why) = fetch_failure(&fs::read_to_string(&log)?) else { return Err(error) };
+            let Some(why) = fetch_failure(&process::read_log(&log)?) else { return Err(error) };
             ui::warn(format!("advisories were NOT checked, their database can't be fetched: {why}"));
             Ok(Verdict::Ran(Count { skipped: 1, ..Count::PASSED }))
         }
@@ -104,8 +104,7 @@ pub fn harness(name: &str, text: &str, command: &mut Command) -> Result<Count> {
     step.watch(&log);
     let code = process::run_for_code(command, &log, LIMIT)?;
     step.quiet();
-    let output = fs::read(&log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())?;
-    Ok(judge(&output, code, &log))
+    Ok(judge(&process::read_log(&log)?, code, &log))
 }
 
 /// Counts, and names what failed.

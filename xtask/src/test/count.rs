@@ -72,24 +72,17 @@ pub fn failures(text: &str) -> Vec<&str> {
 /// What each test said that panicked: where, and the first lines of why.
 pub fn panics(text: &str) -> Vec<String> {
     const LINES: usize = 6;
-    let mut lines = text.lines().peekable();
-    let mut all = Vec::new();
-    while let Some(line) = lines.next() {
-        if !(line.starts_with("thread '") && line.contains(" panicked at ")) {
-            continue;
-        }
-        let mut panic = vec![line];
-        let ended = |line: &str| {
-            line.is_empty() || line.starts_with("stack backtrace:") || line.starts_with("note: ")
-        };
-        while panic.len() < LINES
-            && let Some(more) = lines.next_if(|line| !ended(line))
-        {
-            panic.push(more);
-        }
-        all.push(panic.join("\n"));
-    }
-    all
+    let begins = |line: &&str| line.starts_with("thread '") && line.contains(" panicked at ");
+    let ended =
+        |line: &&str| line.is_empty() || line.starts_with("stack backtrace:") || line.starts_with("note: ");
+    let lines: Vec<&str> = text.lines().collect();
+    let from_each = (0..lines.len()).filter_map(|at| lines.get(at..));
+    from_each
+        .filter(|rest| rest.first().is_some_and(begins))
+        .map(|rest| {
+            rest.iter().copied().take_while(|line| !ended(line)).take(LINES).collect::<Vec<_>>().join("\n")
+        })
+        .collect()
 }
 
 #[cfg(test)]

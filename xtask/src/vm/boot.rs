@@ -38,7 +38,7 @@ impl Share {
         Ok(Self(dir))
     }
     fn read(&self, name: &str) -> Option<String> {
-        fs::read(self.0.join(name)).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        process::read_log(&self.0.join(name)).ok()
     }
 }
 
@@ -51,7 +51,7 @@ impl Drop for Share {
 /// Boots and waits for the end. An emulator that lost itself gets a second chance, and nothing else does.
 pub fn boot(kernel: &Kernel, image: &Path, command: &str, limit: Duration, show: bool) -> Result<Outcome> {
     match attempt(kernel, image, command, limit, show) {
-        Err(error) if emulator_is_lost(&fs::read_to_string(workspace::log("vm")).unwrap_or_default()) => {
+        Err(error) if emulator_is_lost(&process::read_log(&workspace::log("vm")).unwrap_or_default()) => {
             ui::warn(format!("{error:#}"));
             ui::warn(
                 "the emulator lost itself, and the guest boots once more: its CPUs go on executing a breakpoint that \

@@ -1,3 +1,5 @@
+//! Traces as waterfalls, compared as text.
+
 use super::*;
 use crate::{
     export::tests::sample::{resource, span},

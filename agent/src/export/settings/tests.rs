@@ -1,3 +1,5 @@
+//! `OTEL_*` variables, and the settings or complaints that they must give.
+
 use super::*;
 
 fn parse(variables: &[(&str, &str)]) -> Result<Settings, Problems> {

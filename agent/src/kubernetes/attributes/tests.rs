@@ -1,3 +1,5 @@
+//! What a pod says of itself, and the attributes that must follow by the conventions.
+
 use super::*;
 use crate::kubernetes::owner::Owner;
 

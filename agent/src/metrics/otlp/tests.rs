@@ -1,3 +1,5 @@
+//! The push of metrics: the variables that ask for it, what receivers get, and what becomes of it without one.
+
 use super::*;
 use crate::metrics::{EventKind, tests::source};
 use axum::{Router, body::to_bytes, extract::Request as HttpRequest, routing::post};

@@ -13,6 +13,32 @@ pub enum Policy {
     Thread = 1,
     /// One event loop a thread (libuv): a read resumes its connection's context, hooks do the rest.
     Loop = 2,
+    /// The runtime's own tasks: CPython's asyncio, by the context that a task runs in.
+    Asyncio = 3,
+    /// The runtime's own tasks: greenlets.
+    Greenlet = 4,
+    /// The runtime's own tasks: goroutines.
+    Goroutine = 5,
+}
+
+impl Policy {
+    /// The policy behind a number, if it is one.
+    pub const fn from_number(number: u32) -> Option<Self> {
+        Some(match number {
+            0 => Self::None,
+            1 => Self::Thread,
+            2 => Self::Loop,
+            3 => Self::Asyncio,
+            4 => Self::Greenlet,
+            5 => Self::Goroutine,
+            _ => return None,
+        })
+    }
+
+    /// Whether the key is a task of the runtime's own instead of a thread.
+    pub const fn has_tasks(self) -> bool {
+        matches!(self, Self::Asyncio | Self::Greenlet | Self::Goroutine)
+    }
 }
 
 /// Bits of [`Process::flags`].
@@ -31,6 +57,51 @@ pub struct Process {
     pub policy: u32,
     /// Bits of [`process_flag`].
     pub flags: u32,
+    /// Where its runtime keeps what names a task, for policies that go by tasks.
+    pub layout: Layout,
+}
+
+/// Where a runtime keeps what names the task that runs. Addresses are the process's own; offsets are in bytes.
+/// Zero where they are not needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Layout {
+    /// CPython's.
+    pub python: PythonLayout,
+    /// Go's.
+    pub go: GoLayout,
+}
+
+/// How to get from a thread to the `contextvars.Context` that it runs in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct PythonLayout {
+    /// Address of `_PyRuntime`.
+    pub runtime: u64,
+    /// Address of `PyContext_Type`.
+    pub context_type: u64,
+    /// `_PyRuntimeState.interpreters.head`.
+    pub interpreters_head: u32,
+    /// `PyInterpreterState.threads.head`.
+    pub threads_head: u32,
+    /// `PyThreadState.next`.
+    pub thread_next: u32,
+    /// `PyThreadState.thread_id`.
+    pub thread_id: u32,
+    /// `PyThreadState.context`.
+    pub thread_context: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// How to get from the goroutine's register to its id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct GoLayout {
+    /// `runtime.g.goid`.
+    pub goid: u32,
+    /// `runtime.g.parentGoid`.
+    pub parent_goid: u32,
 }
 
 /// Bytes of one connection that the agent does not need to see.

@@ -20,7 +20,7 @@ use std::{
     time::Instant,
 };
 
-use sockspan_ebpf::{EventKind, Lifecycle, Policy, process_flag};
+use sockspan_ebpf::{EventKind, Layout, Lifecycle, Policy, process_flag};
 
 use crate::{
     capture::{Traced, chain},
@@ -286,9 +286,9 @@ impl Census {
         let runtime = Runtime::detect(&self.procfs, process);
         if moment != Moment::Fork {
             // Hooks take a while: until then it is traced without, so that its first requests are seen.
-            let _ = self.traced.add(pid, Policy::None);
+            let _ = self.traced.add(pid, Policy::None, Layout::default());
         }
-        let Judgement { policy, causality } = self.judge(process, &runtime, moment);
+        let Judgement { policy, layout, causality } = self.judge(process, &runtime, moment);
         let resource = self.resource(process, &runtime, left.facts.as_ref());
         let complete = left.is_complete();
         let mut entry = Entry {
@@ -299,7 +299,7 @@ impl Census {
             policy,
             ..left
         };
-        if let Err(error) = self.traced.add(pid, policy) {
+        if let Err(error) = self.traced.add(pid, policy, layout) {
             tracing::warn!("process {pid} cannot be traced: {}", chain(&error));
             entry.traced = false;
             entry.reason = format!("{reason}, but it cannot be traced: {}", chain(&error));
@@ -360,14 +360,14 @@ impl Census {
             return Vec::new();
         }
         let runtime = Runtime::detect(&self.procfs, &process);
-        let Judgement { policy, causality } = self.judge(&process, &runtime, Moment::Found);
+        let Judgement { policy, layout, causality } = self.judge(&process, &runtime, Moment::Found);
         let mut news = Vec::new();
         if runtime.language() != entry.runtime {
             let resource = self.resource(&process, &runtime, entry.facts.as_ref());
             news.push(News::Arrival(Arrival { tgid: pid, resource, complete: entry.is_complete() }));
         }
         let changed = policy != entry.policy;
-        if changed && self.traced.add(pid, policy).is_err() {
+        if changed && self.traced.add(pid, policy, layout).is_err() {
             return news;
         }
         let lapsed = changed && entry.policy == Policy::Thread;

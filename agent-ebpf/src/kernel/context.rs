@@ -4,7 +4,7 @@
 use aya_ebpf::{macros::map, maps::LruHashMap};
 use sockspan_ebpf::{Counter, EventKind, Evidence, Policy, Process, process_flag};
 
-use crate::kernel::{connection::Connection, count, emit, read};
+use crate::kernel::{connection::Connection, count, emit, read, task};
 
 /// A thread of a traced process.
 #[repr(C)]
@@ -95,9 +95,15 @@ pub fn release(connection: &mut Connection) {
     connection.owner = 0;
 }
 
-/// The thread reads (more of) a request: it works for that exchange now.
+/// The thread reads (more of) a request: it works for that exchange now, or the task that it runs does.
 #[inline(always)]
-pub fn serve(policy: u32, tid: u32, tgid: u32, connection: &mut Connection, unanswered: bool) {
+pub fn serve(process: *mut Process, tid: u32, tgid: u32, connection: &mut Connection, unanswered: bool) {
+    if task::policy(process).is_some() {
+        task::serve(process, tid, tgid, connection);
+        return;
+    }
+    // SAFETY: as above.
+    let policy = unsafe { (*process).policy };
     if policy == Policy::None as u32 {
         return;
     }
@@ -172,13 +178,16 @@ fn distrust(process: *mut Process, tgid: u32) {
 /// The exchange in whose context the thread makes a call now, and what says so.
 #[inline(always)]
 pub fn evidence(process: *mut Process, tid: u32, tgid: u32) -> (u64, Evidence) {
+    if task::policy(process).is_some() {
+        let exchange = task::current(process, tid, tgid);
+        return if exchange == 0 { (0, Evidence::None) } else { (exchange, Evidence::Task) };
+    }
     let Some(t) = thread(tid, tgid) else { return (0, Evidence::None) };
     // SAFETY: as above.
     let (policy, flags, exchange, shared) =
         unsafe { ((*process).policy, (*process).flags, (*t).exchange, (*t).shared) };
     let alone = shared == 0 && flags & process_flag::MULTIPLEXED == 0;
     let sound = policy == Policy::Loop as u32 || (policy == Policy::Thread as u32 && alone);
-    // The place for a runtime's own task identity (asyncio, goroutine, greenlet): a key instead of `tid`.
     if sound && exchange != 0 { (exchange, Evidence::Thread) } else { (0, Evidence::None) }
 }
 

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use aya_log_ebpf::debug;
-use sockspan_ebpf::{Direction, EventKind, LEFT, Policy, Process, Role, process_flag};
+use sockspan_ebpf::{Direction, EventKind, LEFT, Policy, Role, process_flag};
 
 use crate::kernel::{
     connection::{self, Connection, known},
@@ -28,7 +28,11 @@ pub fn sched_process_fork(ctx: RawTracePointContext) -> i32 {
         return 0; // a thread
     }
     // SAFETY: a map value stays valid while the program runs.
-    let process = unsafe { *parent };
+    let mut process = unsafe { *parent };
+    if process.policy > Policy::Thread as u32 {
+        // The hooks that make its parent's calls evidence are not in the child.
+        process = traced::unproven(process.flags);
+    }
     traced::add(child, &process);
     emit::lifecycle(EventKind::Fork, child, tgid, process.flags);
     debug!(&ctx, "process {} of {} is traced from its first moment", child, tgid);
@@ -45,7 +49,7 @@ pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
         // SAFETY: as above.
         unsafe {
             flags &= (*process).flags;
-            *process = Process { policy: Policy::None as u32, flags };
+            *process = traced::unproven(flags);
         }
     } else if traced::watch_all() {
         traced::add_unjudged(tgid);

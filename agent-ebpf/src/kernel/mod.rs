@@ -17,4 +17,5 @@ mod recognise;
 mod report;
 mod socket;
 mod syscall;
+mod task;
 mod traced;

@@ -124,9 +124,7 @@ fn request(call: &mut Call, c: &mut Connection, process: *mut Process, token: To
         return false;
     }
     if c.role == Role::Server as u8 {
-        // SAFETY: a map value stays valid while the program runs.
-        let policy = unsafe { (*process).policy };
-        context::serve(policy, call.tid, call.tgid, c, c.phase == REQUEST);
+        context::serve(process, call.tid, call.tgid, c, c.phase == REQUEST);
     }
     true
 }

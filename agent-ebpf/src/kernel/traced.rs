@@ -19,6 +19,12 @@ pub fn process(tgid: u32) -> Option<*mut Process> {
     PROCESSES.get_ptr_mut(tgid)
 }
 
+/// A process of whose threads and tasks nothing is known.
+#[inline(always)]
+pub fn unproven(flags: u32) -> Process {
+    Process { policy: Policy::None as u32, flags, layout: bytemuck::Zeroable::zeroed() }
+}
+
 /// Adds `tgid` to the set.
 #[inline(always)]
 pub fn add(tgid: u32, process: &Process) {
@@ -31,7 +37,7 @@ pub fn add(tgid: u32, process: &Process) {
 /// out again if not; where there is no room it comes in when it is judged.
 #[inline(always)]
 pub fn add_unjudged(tgid: u32) {
-    let process = Process { policy: Policy::None as u32, flags: process_flag::UNJUDGED };
+    let process = unproven(process_flag::UNJUDGED);
     let _ = PROCESSES.insert(tgid, &process, 0);
 }
 

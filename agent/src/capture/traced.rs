@@ -11,7 +11,7 @@ use aya::{
     Ebpf,
     maps::{HashMap, MapData},
 };
-use sockspan_ebpf::{Policy, Process, process_flag};
+use sockspan_ebpf::{Layout, Policy, Process, process_flag};
 
 use super::{
     Error,
@@ -75,12 +75,13 @@ impl Traced {
         }
     }
 
-    /// Traces a process under a policy from now on.
+    /// Traces a process under a policy from now on; `layout` says where its runtime keeps its tasks, for policies that
+    /// go by those.
     ///
     /// # Errors
     /// The kernel's map is full or gone.
-    pub fn add(&mut self, tgid: u32, policy: Policy) -> Result<(), Error> {
-        let process = Process { policy: policy as u32, flags: 0 };
+    pub fn add(&mut self, tgid: u32, policy: Policy, layout: Layout) -> Result<(), Error> {
+        let process = Process { policy: policy as u32, flags: 0, layout };
         self.map.insert(tgid, Plain(process), 0).map_err(|e| Error::Map("PROCESSES", Box::new(e)))
     }
 

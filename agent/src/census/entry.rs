@@ -110,7 +110,7 @@ impl Entry {
 
     /// Whether another look can find another policy for it. Hooks in an event loop stay.
     pub(super) fn may_change(&self) -> bool {
-        self.traced && !self.lapsed && self.policy != Policy::Loop
+        self.traced && !self.lapsed && matches!(self.policy, Policy::None | Policy::Thread)
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::{fs, path::PathBuf};
 
-use sockspan_ebpf::Policy;
+use sockspan_ebpf::{Layout, Policy};
 
 use crate::{
     capture::{chain, hooks},
@@ -52,11 +52,18 @@ impl Moment {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Judgement {
     pub(super) policy: Policy,
+    /// Where its runtime keeps its tasks, for policies that go by those.
+    pub(super) layout: Layout,
     pub(super) causality: String,
 }
 
 fn headers(why: impl std::fmt::Display) -> Judgement {
-    Judgement { policy: Policy::None, causality: format!("headers only: {why}") }
+    judged(Policy::None, format!("headers only: {why}"))
+}
+
+/// A policy that goes by no tasks.
+fn judged(policy: Policy, causality: String) -> Judgement {
+    Judgement { policy, layout: Layout::default(), causality }
 }
 
 impl Census {
@@ -70,10 +77,7 @@ impl Census {
                 }
                 match event_loop(&self.procfs, process.pid(), runtime) {
                     Some(found) => headers(found),
-                    None => Judgement {
-                        policy: Policy::Thread,
-                        causality: "threads: a thread serves one request at a time".into(),
-                    },
+                    None => judged(Policy::Thread, "threads: a thread serves one request at a time".into()),
                 }
             }
             Runtime::Go => headers("goroutines move between threads"),
@@ -96,7 +100,7 @@ impl Census {
         if !found.absent.is_empty() {
             causality.push_str(&format!("; it does not export {}", found.absent.join(", ")));
         }
-        Judgement { policy: Policy::Loop, causality }
+        judged(Policy::Loop, causality)
     }
 
     /// The files in which a Node process can have libuv and itself, as they are seen from here.

@@ -1,0 +1,56 @@
+//! Which exchange a task works for, where the runtime has tasks of its own: the key is the task and not the thread
+//! that runs it, so links stay exact however many requests share a thread.
+//!
+//! What names a task is the runtime's matter, a module each. An entry is made or removed at a task's birth, because
+//! the names of those that are gone are used again.
+
+use aya_ebpf::{macros::map, maps::LruHashMap};
+use sockspan_ebpf::{Policy, Process};
+
+use crate::kernel::{connection::Connection, context::Handle};
+
+/// The exchange each task works for; none for those that work for nobody.
+#[map]
+static TASKS: LruHashMap<Handle, u64> = LruHashMap::with_max_entries(65536, 0);
+
+/// The policy of a process, if it goes by tasks.
+#[inline(always)]
+pub fn policy(process: *mut Process) -> Option<Policy> {
+    // SAFETY: a map value stays valid while the program runs.
+    Policy::from_number(unsafe { (*process).policy }).filter(|policy| policy.has_tasks())
+}
+
+/// The exchange of a task; 0 for none.
+#[inline(always)]
+pub fn exchange_of(task: Handle) -> u64 {
+    // SAFETY: copied out at once.
+    unsafe { TASKS.get(task) }.map_or(0, |exchange| *exchange)
+}
+
+/// The task works for this exchange from now on; 0: for nobody.
+#[inline(always)]
+pub fn set(task: Handle, exchange: u64) {
+    if exchange == 0 {
+        let _ = TASKS.remove(task);
+    } else {
+        let _ = TASKS.insert(task, exchange, 0);
+    }
+}
+
+/// The exchange that the task running now works for; 0 for none, and where the task cannot be told.
+#[inline(always)]
+pub fn current(process: *mut Process, tid: u32, tgid: u32) -> u64 {
+    let _ = (tid, tgid);
+    match policy(process) {
+        _ => 0,
+    }
+}
+
+/// The task running now has read (more of) a request: it works for that exchange.
+#[inline(always)]
+pub fn serve(process: *mut Process, tid: u32, tgid: u32, connection: &Connection) {
+    let _ = (tid, tgid, connection);
+    match policy(process) {
+        _ => {}
+    }
+}

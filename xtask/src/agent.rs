@@ -83,6 +83,11 @@ impl Agent {
         Ok(sum(&http::get(self.admin_port, "/metrics")?, name))
     }
 
+    /// Exchanges and spans that it lost.
+    pub fn lost(&self) -> Result<f64> {
+        Ok(lost(&http::get(self.admin_port, "/metrics")?))
+    }
+
     /// What it says of itself.
     pub fn status(&self) -> Result<serde_json::Value> {
         serde_json::from_str(&http::get(self.admin_port, "/status")?).context("/status is not JSON")
@@ -141,9 +146,30 @@ pub fn sum(text: &str, name: &str) -> f64 {
     text.lines().filter_map(value).fold(0.0, |sum, value| sum + value)
 }
 
+/// Exchanges and spans that were lost, in the Prometheus text format: what a rule left out was not.
+pub fn lost(text: &str) -> f64 {
+    let by_rule = |line: &&str| {
+        ["excluded", "sampled", "not_selected"].iter().any(|r| line.contains(&format!("reason=\"{r}\"")))
+    };
+    let rest: Vec<&str> = text.lines().filter(|line| !by_rule(line)).collect();
+    let rest = rest.join("\n");
+    sum(&rest, "sockspan_exchanges_dropped_total") + sum(&rest, "sockspan_spans_dropped_total")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_rule_left_out_is_not_lost() {
+        let series = |name: &str, reason: &str| {
+            format!("sockspan_{name}_dropped_total{{kind=\"server\",reason=\"{reason}\"}} 1\n")
+        };
+        let text = series("exchanges", "excluded")
+            + &series("exchanges", "stream_gap")
+            + &series("spans", "queue_full");
+        assert_eq!(lost(&text), 2.0);
+    }
 
     #[test]
     fn proc_files_are_read_past_odd_names() {

@@ -94,8 +94,7 @@ impl Stage {
             complete: trace::complete(&traces, &answers),
             traces,
             spans: self.metric("sockspan_spans_total")?,
-            dropped: self.metric("sockspan_exchanges_dropped_total")?
-                + self.metric("sockspan_spans_dropped_total")?,
+            lost: agent::lost(&http::get_from(&self.agent, "/metrics")?),
             start,
             cost,
             answers,

@@ -157,8 +157,7 @@ impl Stage {
             complete: trace::complete(&traces, &answers),
             traces,
             spans: self.agent.metric("sockspan_spans_total")?,
-            dropped: self.agent.metric("sockspan_exchanges_dropped_total")?
-                + self.agent.metric("sockspan_spans_dropped_total")?,
+            lost: self.agent.lost()?,
             start: self.start,
             cost,
             answers,

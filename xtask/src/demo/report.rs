@@ -20,8 +20,8 @@ pub struct Report {
     pub complete: u64,
     /// Spans that the agent made.
     pub spans: f64,
-    /// Exchanges and spans that the agent dropped, by its own count.
-    pub dropped: f64,
+    /// Exchanges and spans that the agent lost, by its own count.
+    pub lost: f64,
     /// What the agent's start has cost.
     pub start: Cost,
     /// What the agent has cost, its start included, when the last request was answered.
@@ -76,7 +76,7 @@ impl Report {
                 ),
             ),
             ("traces complete", format!("{} of {}", self.complete, self.answers.sent())),
-            ("spans", format!("{} ({} dropped)", self.spans, self.dropped)),
+            ("spans", format!("{} ({} lost)", self.spans, self.lost)),
             ("errors seen", format!("{seen} of {failed} answers with status 500")),
             (
                 "agent CPU",

@@ -174,6 +174,14 @@ impl Agent {
         lines.collect::<Vec<_>>().join(", ")
     }
 
+    /// What it counted as lost, for people.
+    pub fn drops(&self) -> String {
+        let counters = ["events_lost", "untracked", "exchanges_dropped", "spans_dropped"];
+        let drops = counters.map(|name| self.samples(&format!("sockspan_{name}_total")));
+        let drops = drops.into_iter().filter(|samples| !samples.is_empty()).collect::<Vec<_>>().join(", ");
+        if drops.is_empty() { "nothing dropped".to_owned() } else { drops }
+    }
+
     /// Resident memory in bytes, by the kernel's account.
     pub fn resident(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();

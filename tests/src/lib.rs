@@ -17,6 +17,7 @@ pub mod netns;
 pub mod otlp;
 pub mod programs;
 pub mod reset;
+pub mod runtimes;
 pub mod secret;
 pub mod services;
 pub mod shop;

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::http::{self, Connection, Request, Response};
+use crate::http::{self, Connection, Request};
 
 /// No answer takes longer, unless another limit is set.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -32,6 +32,8 @@ pub struct Load {
     pub concurrency: usize,
     /// Each connection carries many requests, one after the other; otherwise one.
     pub keep: bool,
+    /// So many requests are sent on a connection before the first answer is read.
+    pub depth: usize,
 }
 
 /// What came of a request.
@@ -58,6 +60,7 @@ impl Load {
             headers: Vec::new(),
             concurrency: 1,
             keep: true,
+            depth: 1,
         }
     }
 
@@ -88,6 +91,12 @@ impl Load {
     #[must_use]
     pub fn connecting(self) -> Self {
         Self { keep: false, ..self }
+    }
+
+    /// With so many requests in a row before the first answer is read (pipelining).
+    #[must_use]
+    pub fn pipelined(self, depth: usize) -> Self {
+        Self { depth, ..self }
     }
 
     /// With one more header.
@@ -122,28 +131,45 @@ impl Load {
     fn connection(&self, more: &dyn Fn() -> bool) -> Vec<Answer> {
         let mut answers = Vec::new();
         let mut connection = None;
-        while more() {
-            let id = next_id();
-            let path = self.path.replace("{}", &id);
-            let request =
-                Request { method: self.method, path: &path, headers: &self.headers, keep: self.keep };
-            let start = now();
-            let response = self.exchange(&mut connection, &request);
-            answers.push(Answer { id, status: response.ok().map(|r| r.status), start, end: now() });
+        loop {
+            let before = answers.len();
+            while answers.len() < before + self.depth && more() {
+                answers.push(Answer { id: next_id(), status: None, start: 0, end: 0 });
+            }
+            let batch = &mut answers[before..];
+            if batch.is_empty() {
+                return answers;
+            }
+            // What is left without an answer has no status.
+            let _ = self.exchange(&mut connection, batch);
         }
-        answers
     }
 
-    fn exchange(&self, kept: &mut Option<Connection>, request: &Request<'_>) -> io::Result<Response> {
+    /// Sends the requests of `batch` in a row, then reads their answers.
+    fn exchange(&self, kept: &mut Option<Connection>, batch: &mut [Answer]) -> io::Result<()> {
+        batch.iter_mut().for_each(|answer| answer.start = now());
         let mut connection = match kept.take() {
             Some(connection) => connection,
             None => Connection::open_at(self.server, self.limit)?,
         };
-        let response = connection.exchange(request)?;
-        if self.keep && !response.closes {
-            *kept = Some(connection);
+        for answer in batch.iter_mut() {
+            let path = self.path.replace("{}", &answer.id);
+            let request =
+                Request { method: self.method, path: &path, headers: &self.headers, keep: self.keep };
+            answer.start = now();
+            connection.send(&request)?;
         }
-        Ok(response)
+        for answer in batch {
+            let response = connection.receive();
+            answer.end = now();
+            let response = response?;
+            answer.status = Some(response.status);
+            if response.closes || !self.keep {
+                return Ok(());
+            }
+        }
+        *kept = Some(connection);
+        Ok(())
     }
 }
 
@@ -169,7 +195,7 @@ mod tests {
     use super::*;
     use std::{
         collections::BTreeSet,
-        io::{Read, Write},
+        io::{BufRead, BufReader, Write},
         net::TcpListener,
     };
 
@@ -181,14 +207,17 @@ mod tests {
             for stream in listener.incoming() {
                 thread::spawn(move || {
                     let mut stream = stream.unwrap();
-                    let mut head = [0; 512];
-                    while stream.read(&mut head).unwrap_or(0) > 0 {
-                        stream.write_all(b"HTTP/1.1 201 Made\r\nContent-Length: 1\r\n\r\nx").unwrap();
+                    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                    while let Some(Ok(line)) = lines.next() {
+                        if line.is_empty() {
+                            stream.write_all(b"HTTP/1.1 201 Made\r\nContent-Length: 1\r\n\r\nx").unwrap();
+                        }
                     }
                 });
             }
         });
-        for load in [Load::post(port, "/a/{}").at(4), Load::get(port, "/a/{}").at(3).connecting()] {
+        let get = || Load::get(port, "/a/{}").at(3);
+        for load in [Load::post(port, "/a/{}").at(4), get().connecting(), get().pipelined(4)] {
             let answers = load.run(20);
             let ids: BTreeSet<_> = answers.iter().map(|a| &a.id).collect();
             assert_eq!((answers.len(), ids.len(), count(&answers, 201)), (20, 20, 20));

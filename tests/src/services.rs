@@ -23,13 +23,24 @@ pub struct Program {
     folder: PathBuf,
 }
 
-/// Which of the two applications.
+/// Where a service belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Application {
-    /// As people know it.
+    /// The sample application, as people know it.
     Sample,
-    /// With ids.
+    /// The same with ids.
     Variants,
+    /// The runtimes' services, each alone.
+    Runtimes,
+}
+
+/// The test runner's list of services, as text.
+///
+/// # Panics
+/// If there is none.
+pub fn list() -> String {
+    let path = given::services();
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
 }
 
 impl Program {
@@ -38,19 +49,22 @@ impl Program {
     /// # Panics
     /// If the test runner's list does not have it.
     pub fn find(application: Application, name: &str) -> Self {
-        let path = given::services();
-        let text =
-            fs::read_to_string(&path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()));
         let group = match application {
             Application::Sample => "sample",
             Application::Variants => "variants",
+            Application::Runtimes => "runtimes",
         };
-        Self::parse(&text, group, name).unwrap_or_else(|| panic!("{} has no {group}.{name}", path.display()))
+        Self::parse(&list(), group, name)
+            .unwrap_or_else(|| panic!("{} has no {group}.{name}", given::services().display()))
     }
 
     fn parse(list: &str, group: &str, name: &str) -> Option<Self> {
         let list: Value = serde_json::from_str(list).ok()?;
-        let entry = list.get(group)?.get(name)?;
+        Self::from_entry(name, list.get(group)?.get(name)?)
+    }
+
+    /// The service that an entry of the list tells how to start.
+    pub fn from_entry(name: &str, entry: &Value) -> Option<Self> {
         let text = |key: &str| entry.get(key)?.as_str().map(str::to_owned);
         let arguments = entry.get("arguments")?.as_array()?.iter();
         Some(Self {
@@ -88,7 +102,8 @@ impl Service {
 
     fn launch(program: &Program, port: u16, environment: &[(&str, String)]) -> Self {
         let mut command = Command::new(&program.program);
-        command.args(&program.arguments).current_dir(&program.folder);
+        let arguments = program.arguments.iter().map(|text| text.replace("{port}", &port.to_string()));
+        command.args(arguments).current_dir(&program.folder);
         command
             .env("PORT", port.to_string())
             .env("OTEL_SERVICE_NAME", &program.name)

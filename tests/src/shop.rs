@@ -25,7 +25,7 @@ fn through_frontend(route: &str, id: &str, status: u16) -> Request {
     let root = expected("frontend", Kind::Server, format!("/{route}/{id}"), status, Parent::Nobody);
     let mut all = vec![root];
     all.extend(product_call(id, status, Parent::Of(0), 1));
-    Request { expected: all }
+    Request::of(all)
 }
 
 /// `GET /products/ID` at the frontend.
@@ -59,17 +59,17 @@ pub fn detached(route: &str, id: &str, status: u16) -> Request {
 /// A request to product itself, or one whose client's side is not seen.
 pub fn product_alone(id: &str, status: u16) -> Request {
     let path = format!("/products/{id}");
-    Request { expected: vec![expected("product", Kind::Server, path, status, Parent::Nobody)] }
+    Request::of(vec![expected("product", Kind::Server, path, status, Parent::Nobody)])
 }
 
 /// A request that the frontend answers by itself.
 pub fn frontend_alone(path: &str) -> Request {
-    Request { expected: vec![expected("frontend", Kind::Server, path.to_owned(), 200, Parent::Nobody)] }
+    Request::of(vec![expected("frontend", Kind::Server, path.to_owned(), 200, Parent::Nobody)])
 }
 
 /// The call numbered `n` of the frontend's background job.
 pub fn background(n: usize) -> Request {
-    Request { expected: product_call(&format!("bg-{n}"), 200, Parent::Nobody, 0).into() }
+    Request::of(product_call(&format!("bg-{n}"), 200, Parent::Nobody, 0).into())
 }
 
 impl Request {

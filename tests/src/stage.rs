@@ -76,10 +76,7 @@ impl Stage {
 
     /// What the agent counted as lost, for people.
     pub fn drops(&self) -> String {
-        let counters = ["events_lost", "untracked", "exchanges_dropped", "spans_dropped"];
-        let drops = counters.map(|name| self.agent.samples(&format!("sockspan_{name}_total")));
-        let drops = drops.into_iter().filter(|samples| !samples.is_empty()).collect::<Vec<_>>().join(", ");
-        if drops.is_empty() { "nothing dropped".to_owned() } else { drops }
+        self.agent.drops()
     }
 
     /// Stops the agent in good order; nothing may have gone wrong in it.
@@ -91,7 +88,11 @@ impl Stage {
     }
 }
 
-fn stop(agent: Agent) -> Stopped {
+/// Stops an agent in good order; nothing may have gone wrong in it.
+///
+/// # Panics
+/// If its log has an error or a panic.
+pub fn stop(agent: Agent) -> Stopped {
     let stopped = agent.stop();
     let bad = stopped.log.lines().find(|line| line.contains("ERROR") || line.contains("panicked"));
     assert_eq!(bad, None, "the agent's log:\n{}", stopped.log);

@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A request between two threads of the program `service`: a root and its child.
 fn between_threads(service: &'static str, path: &str) -> Request {
     let expected = |kind, parent| Expected { service, kind, path: path.to_owned(), status: 200, parent };
-    Request { expected: vec![expected(Kind::Client, Parent::Nobody), expected(Kind::Server, Parent::Of(0))] }
+    Request::of(vec![expected(Kind::Client, Parent::Nobody), expected(Kind::Server, Parent::Of(0))])
 }
 
 fn assert_perfect(what: &str, verdict: &Verdict) {

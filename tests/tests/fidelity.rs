@@ -363,7 +363,7 @@ fn judge_sample(mode: Mode, concurrency: usize, stage: &Stage, answers: &[Answer
     let what = format!(
         "{mode}, sample, {well} + {failed} failed at {concurrency}: {shapes}; {:.2} % of {} pairs nested",
         nested.inside_share() * 100.0,
-        nested.pairs
+        nested.nesting.pairs
     );
     println!("{what}");
     assert_eq!((shapes.five, shapes.three, shapes.other.len()), (well, failed, 0), "{what}");

@@ -43,7 +43,7 @@ enum Verb {
     Build(BuildOptions),
     /// Trace the sample application on this machine and show what comes of it
     Demo(DemoOptions),
-    /// Measure what the agent costs
+    /// Measure what the agent costs, and how true its traces are
     #[command(subcommand)]
     Bench(Bench),
     /// Check and test everything
@@ -89,6 +89,8 @@ enum Bench {
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
         rounds: u32,
     },
+    /// How true the traces of real services are: complete, unlinked and wrong links of every cell of a matrix
+    Fidelity(bench::fidelity::Options),
 }
 
 #[derive(Args)]
@@ -143,7 +145,11 @@ fn run(verb: Verb) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Verb::Bench(Bench::Probes { rounds }) => {
-            bench::probes(rounds)?;
+            bench::probes::run(rounds)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Bench(Bench::Fidelity(options)) => {
+            bench::fidelity::run(&options)?;
             Ok(ExitCode::SUCCESS)
         }
         Verb::Test(TestOptions { unprivileged, kernel, k8s, only }) => {

@@ -109,6 +109,11 @@ impl Group {
         Some((self.child.stdin.take()?, self.child.stdout.take()?))
     }
 
+    /// The pipe from the child, where its command asked for one; it can be taken once.
+    pub fn output(&mut self) -> Option<ChildStdout> {
+        self.child.stdout.take()
+    }
+
     /// How long the group may take to end by itself after SIGTERM; 3 seconds unless said.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;

@@ -4,6 +4,7 @@
 //! spans that arrived. Out: a [`Verdict`], which counts and shows each difference. A missing link and a wrong one are
 //! told apart: the second is the worse by far.
 
+mod nesting;
 pub mod shape;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,8 @@ use std::{
     collections::{HashMap, HashSet},
     fmt,
 };
+
+pub use self::nesting::{Nesting, TOLERANCE, nested};
 
 use crate::span::{Kind, Span};
 
@@ -23,6 +26,8 @@ const SHOWN: usize = 4;
 pub enum Parent {
     /// Nobody: it is a root.
     Nobody,
+    /// Nobody, or any SERVER of the same service: what was asked on behalf of several belongs to none more than to others.
+    Any,
     /// The request's span at this place of the list.
     Of(usize),
     /// A span that is not one of ours, named by a header: trace id and span id.
@@ -44,11 +49,31 @@ pub struct Expected {
     pub parent: Parent,
 }
 
+/// How much is asked of a request's spans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weight {
+    /// All, and it counts as a request.
+    Counted,
+    /// All, but it is no request of the load: a job's, or one made for several.
+    Beside,
+    /// Those that arrived must be right; it may have happened before the agent came, or after it went.
+    Optional,
+}
+
 /// A request and all spans it must have made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// The spans; parents stand before their children.
     pub expected: Vec<Expected>,
+    /// How much is asked of them.
+    pub weight: Weight,
+}
+
+impl Request {
+    /// One of the load, that must have made these spans.
+    pub fn of(expected: Vec<Expected>) -> Self {
+        Self { expected, weight: Weight::Counted }
+    }
 }
 
 /// How far what arrived is what happened.
@@ -72,16 +97,11 @@ pub struct Verdict {
     pub extra: usize,
     /// Spans with another status than the response's, or an error status that does not follow from it.
     pub misstated: usize,
-    /// Pairs of a SERVER span and its parent, a CLIENT span.
-    pub pairs: usize,
-    /// Pairs in which the SERVER lies within the CLIENT.
-    pub inside: usize,
+    /// How SERVER spans lie within their CLIENTs.
+    pub nesting: Nesting,
     /// Some of the differences.
     pub shown: Vec<String>,
 }
-
-/// The SERVER may seem to begin before its CLIENT, or to end after it, by so many nanoseconds.
-pub const TOLERANCE: u64 = 1_000_000;
 
 impl Verdict {
     /// Everything is as it must be.
@@ -92,7 +112,22 @@ impl Verdict {
 
     /// The share of pairs in which the SERVER lies within its CLIENT, from 0 to 1.
     pub fn inside_share(&self) -> f64 {
-        if self.pairs == 0 { 1.0 } else { self.inside as f64 / self.pairs as f64 }
+        self.nesting.inside_share()
+    }
+
+    /// Adds another's counts.
+    pub fn add(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.complete += other.complete;
+        self.right += other.right;
+        self.unlinked += other.unlinked;
+        self.wrong += other.wrong;
+        self.dangling += other.dangling;
+        self.missing += other.missing;
+        self.extra += other.extra;
+        self.misstated += other.misstated;
+        self.nesting.add(other.nesting);
+        self.shown.extend(other.shown);
     }
 
     fn show(&mut self, kind: &str, line: impl FnOnce() -> String) {
@@ -111,7 +146,7 @@ impl fmt::Display for Verdict {
             "{complete} of {requests} complete; links: {right} right, {unlinked} unlinked, {dangling} dangling, {wrong} WRONG; \
              spans: {missing} missing, {extra} extra, {misstated} misstated; {:.2} % of {} pairs nested",
             self.inside_share() * 100.0,
-            self.pairs
+            self.nesting.pairs
         )?;
         self.shown.iter().try_for_each(|line| write!(f, "\n  {line}"))
     }
@@ -119,78 +154,129 @@ impl fmt::Display for Verdict {
 
 type Key<'a> = (&'a str, Kind, &'a str);
 
+/// What arrived, to look things up.
+struct Arrived<'a> {
+    by_key: HashMap<Key<'a>, Vec<&'a Span>>,
+    by_id: HashMap<&'a [u8], &'a Span>,
+}
+
+impl<'a> Arrived<'a> {
+    fn new(spans: &'a [Span]) -> Self {
+        let mut by_key: HashMap<Key<'_>, Vec<&Span>> = HashMap::new();
+        for span in spans {
+            by_key.entry((span.service(), span.kind, span.path())).or_default().push(span);
+        }
+        Self { by_key, by_id: spans.iter().map(|span| (span.id.as_slice(), span)).collect() }
+    }
+
+    /// The first that came of what is expected.
+    fn find(&self, expected: &Expected) -> Option<&'a Span> {
+        self.by_key.get(&(expected.service, expected.kind, expected.path.as_str()))?.first().copied()
+    }
+}
+
 /// Compares.
 pub fn judge(requests: &[Request], spans: &[Span]) -> Verdict {
-    let mut by_key: HashMap<Key<'_>, Vec<&Span>> = HashMap::new();
-    for span in spans {
-        by_key.entry((span.service(), span.kind, span.path())).or_default().push(span);
-    }
-    let mut verdict = Verdict { requests: requests.len(), ..Verdict::default() };
-    let ids: HashSet<_> = spans.iter().map(|span| span.id.as_slice()).collect();
-    let mut explained = HashSet::new();
-    for request in requests {
-        let found: Vec<Option<&Span>> = request
-            .expected
-            .iter()
-            .map(|e| by_key.get(&(e.service, e.kind, e.path.as_str())).and_then(|all| all.first().copied()))
-            .collect();
-        explained.extend(found.iter().flatten().map(|span| std::ptr::from_ref::<Span>(span)));
-        let whole = request.expected.iter().zip(&found).fold(true, |whole, (expected, span)| {
-            // Each is looked at, whatever became of the others.
-            check(&mut verdict, expected, *span, &found, &ids) && whole
-        });
-        verdict.complete += usize::from(whole);
-    }
-    for span in spans.iter().filter(|span| !explained.contains(&std::ptr::from_ref::<Span>(span))) {
-        verdict.extra += 1;
-        verdict.show("extra", || span.line());
-    }
-    nesting(&mut verdict, spans);
+    let (mut verdicts, rest) = judge_groups(&[requests], spans);
+    let mut verdict = verdicts.pop().unwrap_or_default();
+    verdict.add(rest);
     verdict
 }
 
-/// Judges one span; true if all is well with it.
-fn check(
-    verdict: &mut Verdict,
-    expected: &Expected,
-    span: Option<&Span>,
-    found: &[Option<&Span>],
-    ids: &HashSet<&[u8]>,
-) -> bool {
-    let Some(span) = span else {
-        verdict.missing += 1;
-        verdict.show("missing", || format!("{expected:?}"));
-        return false;
-    };
-    // What was not seen must not be stated.
-    let unseen =
-        span.attribute("sockspan.response.unseen") == "true" && span.status().is_none() && !span.error;
-    let stated = unseen || (span.status() == Some(expected.status) && span.error == is_error(expected));
-    if !stated {
-        verdict.misstated += 1;
-        verdict.show("misstated", || format!("{} instead of {}", span.line(), expected.status));
+/// Compares several groups of requests with all that they made together: a verdict for each, and one of what belongs to
+/// none.
+pub fn judge_groups(groups: &[&[Request]], spans: &[Span]) -> (Vec<Verdict>, Verdict) {
+    let arrived = Arrived::new(spans);
+    let mut verdicts = vec![Verdict::default(); groups.len()];
+    let mut rest = Verdict::default();
+    let mut explained: HashSet<*const Span> = HashSet::new();
+    let mut group_of: HashMap<&str, usize> = HashMap::new();
+    for (place, (group, verdict)) in groups.iter().zip(&mut verdicts).enumerate() {
+        for request in *group {
+            let found: Vec<_> = request.expected.iter().map(|expected| arrived.find(expected)).collect();
+            explained.extend(found.iter().flatten().map(|span| std::ptr::from_ref::<Span>(span)));
+            group_of.extend(request.expected.iter().map(|expected| (expected.path.as_str(), place)));
+            verdict.request(request, &found, &arrived);
+        }
     }
-    let right = is_child(span, &expected.parent, found);
-    if right {
-        verdict.right += 1;
-    } else if span.is_root() {
-        verdict.unlinked += 1;
-        verdict.show("unlinked", || span.line());
-    } else if !ids.contains(span.parent.as_slice()) {
-        verdict.dangling += 1;
-        verdict.show("dangling", || span.line());
-    } else {
-        verdict.wrong += 1;
-        verdict.show("WRONG", || span.line());
+    let clients = nesting::clients(spans);
+    for span in spans {
+        let verdict =
+            group_of.get(span.path()).and_then(|place| verdicts.get_mut(*place)).unwrap_or(&mut rest);
+        if !explained.contains(&std::ptr::from_ref::<Span>(span)) {
+            verdict.extra += 1;
+            verdict.show("extra", || span.line());
+        }
+        nesting::look(verdict, span, &clients);
     }
-    stated && right
+    (verdicts, rest)
+}
+
+impl Verdict {
+    /// Judges one request by the spans of it that were found.
+    fn request(&mut self, request: &Request, found: &[Option<&Span>], arrived: &Arrived<'_>) {
+        let counted = request.weight == Weight::Counted;
+        self.requests += usize::from(counted);
+        let whole = request.expected.iter().zip(found).fold(true, |whole, (expected, span)| {
+            // Each is looked at, whatever became of the others.
+            match span {
+                Some(span) => self.span(expected, span, found, arrived) && whole,
+                None if request.weight == Weight::Optional => whole,
+                None => {
+                    self.missing += 1;
+                    self.show("missing", || format!("{expected:?}"));
+                    false
+                }
+            }
+        });
+        self.complete += usize::from(counted && whole);
+    }
+
+    /// Judges one span; true if all is well with it.
+    fn span(
+        &mut self,
+        expected: &Expected,
+        span: &Span,
+        found: &[Option<&Span>],
+        arrived: &Arrived<'_>,
+    ) -> bool {
+        // What was not seen must not be stated.
+        let unseen =
+            span.attribute("sockspan.response.unseen") == "true" && span.status().is_none() && !span.error;
+        let stated = unseen || (span.status() == Some(expected.status) && span.error == is_error(expected));
+        if !stated {
+            self.misstated += 1;
+            self.show("misstated", || format!("{} instead of {}", span.line(), expected.status));
+        }
+        let right = is_child(span, &expected.parent, found, arrived);
+        if right {
+            self.right += 1;
+        } else if span.is_root() {
+            self.unlinked += 1;
+            self.show("unlinked", || span.line());
+        } else if !arrived.by_id.contains_key(span.parent.as_slice()) {
+            self.dangling += 1;
+            self.show("dangling", || span.line());
+        } else {
+            self.wrong += 1;
+            self.show("WRONG", || span.line());
+        }
+        stated && right
+    }
 }
 
 /// Whether the span's parent and trace are the expected ones.
-fn is_child(span: &Span, parent: &Parent, found: &[Option<&Span>]) -> bool {
+fn is_child(span: &Span, parent: &Parent, found: &[Option<&Span>], arrived: &Arrived<'_>) -> bool {
     let child_of = |trace: &[u8], id: &[u8]| span.trace == trace && span.parent == id;
     match parent {
         Parent::Nobody => span.is_root(),
+        Parent::Any => {
+            let above = arrived.by_id.get(span.parent.as_slice());
+            let fits = |above: &&Span| {
+                above.kind == Kind::Server && above.service() == span.service() && above.trace == span.trace
+            };
+            span.is_root() || above.is_some_and(fits)
+        }
         Parent::Remote(trace, id) => child_of(trace, id),
         Parent::Of(place) => {
             let parent = found.get(*place).copied().flatten();
@@ -202,25 +288,4 @@ fn is_child(span: &Span, parent: &Parent, found: &[Option<&Span>]) -> bool {
 /// By the conventions: a server's error begins at 500, a client's at 400.
 fn is_error(expected: &Expected) -> bool {
     expected.status >= if expected.kind == Kind::Client { 400 } else { 500 }
-}
-
-/// Counts only how SERVER spans lie in their parents.
-pub fn nested(spans: &[Span]) -> Verdict {
-    let mut verdict = Verdict::default();
-    nesting(&mut verdict, spans);
-    verdict
-}
-
-fn nesting(verdict: &mut Verdict, spans: &[Span]) {
-    let clients: HashMap<_, _> =
-        spans.iter().filter(|s| s.kind == Kind::Client).map(|s| ((&s.trace, &s.id), s)).collect();
-    for server in spans.iter().filter(|s| s.kind == Kind::Server) {
-        let Some(client) = clients.get(&(&server.trace, &server.parent)) else { continue };
-        verdict.pairs += 1;
-        if server.start + TOLERANCE >= client.start && server.end <= client.end + TOLERANCE {
-            verdict.inside += 1;
-        } else {
-            verdict.show("not nested", || format!("{}\n         in {}", server.line(), client.line()));
-        }
-    }
 }

@@ -30,7 +30,10 @@ fn verdict(spans: &[Span]) -> Verdict {
 fn what_happened_is_perfect() {
     let verdict = verdict(&two());
     assert!(verdict.is_perfect(), "{verdict}");
-    assert_eq!((verdict.complete, verdict.right, verdict.pairs, verdict.inside), (2, 10, 4, 4));
+    assert_eq!(
+        (verdict.complete, verdict.right, verdict.nesting.pairs, verdict.nesting.inside),
+        (2, 10, 4, 4)
+    );
 }
 
 #[test]
@@ -88,5 +91,47 @@ fn a_server_outside_of_its_client_is_seen() {
     let mut spans = two();
     spans[2].start = 0;
     spans[1].start = TOLERANCE + 1;
-    assert_eq!(verdict(&spans).inside, 3);
+    let nesting = verdict(&spans).nesting;
+    assert_eq!((nesting.inside, nesting.outside, nesting.farthest), (3, 1, TOLERANCE + 1));
+}
+
+#[test]
+fn groups_are_judged_apart() {
+    let (a, b) = (vec![shop::checkout("a", 200)], vec![shop::checkout("b", 200)]);
+    let mut spans = two();
+    // A link to another group's span is wrong, not dangling.
+    spans[1].parent = spans[5].id.clone();
+    spans.push(spans[9].clone());
+    spans.push(span("order", Kind::Server, "/orders/zzz", 200, [1, 99, 14]));
+    let (verdicts, rest) = judge_groups(&[&a, &b], &spans);
+    assert_eq!((verdicts[0].wrong, verdicts[0].complete, verdicts[0].extra), (1, 0, 0));
+    assert_eq!((verdicts[1].wrong, verdicts[1].complete, verdicts[1].extra), (0, 1, 1));
+    assert_eq!((rest.requests, rest.extra), (0, 1));
+}
+
+#[test]
+fn what_several_wait_for_may_hang_under_any_or_none() {
+    let lookup = |weight| Request {
+        weight,
+        expected: vec![Expected {
+            service: "frontend",
+            kind: Kind::Client,
+            path: "/shared".to_owned(),
+            status: 200,
+            parent: Parent::Any,
+        }],
+    };
+    let verdict = |parent, weight| {
+        let mut spans = checkout(1, "a");
+        spans.push(span("frontend", Kind::Client, "/shared", 200, [1, 99, parent]));
+        judge(&[shop::checkout("a", 200), lookup(weight)], &spans)
+    };
+    for parent in [0, 11] {
+        let verdict = verdict(parent, Weight::Beside);
+        assert!(verdict.is_perfect() && verdict.requests == 1, "{verdict}");
+    }
+    assert_eq!(verdict(12, Weight::Beside).wrong, 1, "a CLIENT is nobody's parent here");
+    assert_eq!(verdict(13, Weight::Optional).wrong, 1, "nor is another service's SERVER");
+    let missing = |weight| judge(&[shop::checkout("a", 200), lookup(weight)], &checkout(1, "a")).missing;
+    assert_eq!((missing(Weight::Beside), missing(Weight::Optional)), (1, 0));
 }

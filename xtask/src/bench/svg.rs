@@ -1,49 +1,9 @@
-//! The table as a picture: a bar a state, grouped by call, as long as its ratio to "nothing attached".
+//! The frame of every picture: legible on light and dark pages.
 //!
-//! In: the table. Out: an SVG that is legible on light and dark pages.
+//! In: what is in the picture. Out: an SVG.
 
-use super::{state::CALLS, table::Table};
-
-const WIDTH: f64 = 760.0;
-/// Where bars begin, and how long the longest may be.
-const LEFT: f64 = 160.0;
-const LONGEST: f64 = WIDTH - LEFT - 60.0;
-const BAR: f64 = 14.0;
-const STEP: f64 = 18.0;
-const GROUP_GAP: f64 = 34.0;
-const TOP: f64 = 46.0;
-const GREY: &str = "#8b949e";
-/// A colour for each way of reading sockets; what is not traced is lighter.
-const COLOURS: [(&str, f64); 5] =
-    [(GREY, 1.0), ("#2f81f7", 0.55), ("#d9822b", 0.55), ("#2f81f7", 1.0), ("#d9822b", 1.0)];
-
-/// Draws it.
-pub fn draw(table: &Table) -> String {
-    let rows: Vec<_> = table.ratios().collect();
-    let most = rows.iter().flat_map(|(_, ratios)| ratios).fold(1.0_f64, |a, b| a.max(*b));
-    let mut body = String::new();
-    let mut y = TOP;
-    for (call, (_, title)) in CALLS.iter().enumerate() {
-        body += &format!("<text class=\"title\" x=\"12\" y=\"{:.0}\">{title}</text>\n", y + 11.0);
-        y += STEP + 2.0;
-        for ((state, ratios), (colour, opacity)) in rows.iter().zip(COLOURS) {
-            let ratio = ratios.get(call).copied().unwrap_or(0.0);
-            body += &bar(y, state, ratio, ratio / most * LONGEST, colour, opacity);
-            y += STEP;
-        }
-        y += GROUP_GAP - STEP;
-    }
-    let one = LEFT + LONGEST / most;
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {y:.0}\" width=\"{WIDTH}\" height=\"{y:.0}\" \
-         role=\"img\">\n<title>Cost of a call beside the agent</title>\n{STYLE}\
-         <text class=\"title\" x=\"12\" y=\"22\">Time of a call, as a multiple of the same call with nothing attached \
-         (minimum)</text>\n\
-         <line x1=\"{one:.1}\" y1=\"{TOP:.0}\" x2=\"{one:.1}\" y2=\"{end:.0}\" stroke=\"{GREY}\" \
-         stroke-dasharray=\"3 3\"/>\n{body}</svg>\n",
-        end = y - GROUP_GAP + STEP,
-    )
-}
+/// For lines, and for what is not ours.
+pub const GREY: &str = "#8b949e";
 
 const STYLE: &str = "<style>\n\
     text { font: 12px ui-sans-serif, system-ui, sans-serif; fill: #24292f; }\n\
@@ -52,14 +12,10 @@ const STYLE: &str = "<style>\n\
     @media (prefers-color-scheme: dark) { text { fill: #d0d7de; } }\n\
     </style>\n";
 
-fn bar(y: f64, state: &str, ratio: f64, length: f64, colour: &str, opacity: f64) -> String {
-    let (base, end) = (y + 11.0, LEFT + length);
+/// A picture of that size.
+pub fn picture(title: &str, width: f64, height: f64, body: &str) -> String {
     format!(
-        "<text x=\"{label:.0}\" y=\"{base:.0}\" text-anchor=\"end\">{state}</text>\
-         <rect x=\"{LEFT:.0}\" y=\"{y:.0}\" width=\"{length:.1}\" height=\"{BAR:.0}\" rx=\"2\" fill=\"{colour}\" \
-         fill-opacity=\"{opacity}\"/>\
-         <text class=\"value\" x=\"{value:.1}\" y=\"{base:.0}\">{ratio:.2}</text>\n",
-        label = LEFT - 8.0,
-        value = end + 6.0,
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height:.0}\" width=\"{width}\" \
+         height=\"{height:.0}\" role=\"img\">\n<title>{title}</title>\n{STYLE}{body}</svg>\n"
     )
 }

@@ -17,7 +17,10 @@ pub use self::{checks::harness, count::Count};
 use crate::{
     build::{self, Profile},
     process,
-    services::{self, Program},
+    services::{
+        self, Program,
+        runtime::{self, Runtime},
+    },
     tools::native,
     ui::{self, Step},
     workspace,
@@ -86,6 +89,8 @@ struct Services {
     sample: [Program; 3],
     /// Its variants with an id in every path.
     variants: [Program; 3],
+    /// What registered in `tests/runtimes`.
+    runtimes: Vec<Runtime>,
     /// The folder of the C programs.
     programs: PathBuf,
 }
@@ -103,6 +108,7 @@ impl Shared {
             Ok(Services {
                 sample: services::prepare_three(&root.join("deploy/e-commerce"))?,
                 variants: services::prepare_three(&root.join("tests/services"))?,
+                runtimes: runtime::prepare(|_| true, false)?,
                 programs: native::prepare(&root.join("tests/programs"))?,
             })
         })

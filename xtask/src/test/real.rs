@@ -17,13 +17,13 @@ use crate::{
     build,
     demo::{self, Ready, Stage},
     k8s, process,
-    services::Program,
+    services::{Program, runtime},
     tools::jaeger::Jaeger,
     ui, workspace,
 };
 
 /// The test programs of this step; that of Kubernetes has a step of its own.
-const INTEGRATION: [&str; 5] = ["capture", "fidelity", "operation", "refusals", "reload"];
+const INTEGRATION: [&str; 6] = ["capture", "fidelity", "operation", "refusals", "reload", "runtimes"];
 
 /// Why this machine can't run eBPF programs; `None` if it can.
 fn obstacle(agent: &Path) -> Result<Option<String>> {
@@ -76,7 +76,11 @@ pub fn services_file(services: &Services, name: &str, wanted: impl Fn(&Program) 
     };
     let path = workspace::output().join(name);
     fs::create_dir_all(workspace::output())?;
-    let list = json!({ "sample": group(&services.sample), "variants": group(&services.variants) });
+    let list = json!({
+        "sample": group(&services.sample),
+        "variants": group(&services.variants),
+        "runtimes": runtime::list(&services.runtimes),
+    });
     let list = format!("{list:#}");
     // A file that stays the same keeps its time, and so the guest's image.
     if fs::read_to_string(&path).ok().as_ref() != Some(&list) {

@@ -1,7 +1,7 @@
-//! Programs built from the Go module proxy.
+//! Go: programs of modules from the proxy, and of services here.
 //!
-//! In: a module with its version, as `k8s.io/kubernetes@v1.34.4`. Out: the module's folder in Go's own cache, and a
-//! `go` that builds static programs. Who builds keeps what comes of it in our cache, by version.
+//! In: a module with its version, as `k8s.io/kubernetes@v1.34.4`, or a folder with a service. Out: the module's folder
+//! in Go's own cache, and a `go` that builds static programs. Who builds keeps what comes of it in our cache, by version.
 
 use std::{
     fs,
@@ -12,7 +12,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::process;
+use super::INSTALL_LIMIT;
+use crate::{cache, process, ui::Step, workspace};
 
 /// How long one build may take: Kubernetes takes ten minutes on two idle processors.
 pub const BUILD_LIMIT: Duration = Duration::from_secs(90 * 60);
@@ -52,6 +53,22 @@ pub fn build(folder: &Path, package: &str, output: &Path, ldflags: &str, log: &P
     go.args(["build", "-v", "-mod=mod", "-trimpath", "-buildvcs=false", "-ldflags"]);
     go.arg(format!("-s -w {ldflags}")).arg("-o").arg(output).arg(package);
     process::run(&mut go, log, BUILD_LIMIT)
+}
+
+/// The program of the service `source`, built as its author would: with symbols, from a copy.
+pub fn prepare(source: &Path) -> Result<PathBuf> {
+    let name = workspace::display(source);
+    ensure(25, &format!("the service {name}"))?;
+    let dir = cache::get("go", &cache::content_key(&[source], version())?, |dir| {
+        cache::copy_sources(source, dir)?;
+        let log = workspace::log("go");
+        process::start_log(&log)?;
+        Step::run(format!("building {name} (go build)"), |step| {
+            step.watch(&log);
+            process::run(command(dir).args(["build", "-o", "service", "."]), &log, INSTALL_LIMIT)
+        })
+    })?;
+    Ok(dir.join("service"))
 }
 
 /// Downloads `module` and returns its folder, which is read-only.

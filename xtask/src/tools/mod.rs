@@ -5,6 +5,7 @@
 
 pub mod apt;
 pub mod container;
+pub mod debian;
 pub mod deny;
 pub mod ebpf;
 pub mod go;

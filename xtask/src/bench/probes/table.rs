@@ -6,6 +6,7 @@
 use serde_json::{Value, json};
 
 use super::{
+    super::markdown::markdown,
     measure::{Cost, Measured, Seen},
     state::{CALLS, State},
 };
@@ -143,27 +144,6 @@ fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-/// A Markdown table that also reads well as it is; the first row is its head.
-fn markdown(rows: &[Vec<String>]) -> String {
-    let columns = rows.first().map_or(0, Vec::len);
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<_> = (0..columns).map(width).collect();
-    let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| match column {
-            0 => format!(" {cell:<width$} "),
-            _ => format!(" {cell:>width$} "),
-        });
-        format!("|{}|\n", cells.collect::<Vec<_>>().join("|"))
-    };
-    let rule = widths.iter().enumerate().map(|(column, width)| match column {
-        0 => format!("{}--", "-".repeat(*width)),
-        _ => format!("{}-:", "-".repeat(*width)),
-    });
-    let rule = format!("|{}|\n", rule.collect::<Vec<_>>().join("|"));
-    let mut lines = rows.iter().map(line);
-    lines.next().into_iter().chain([rule]).chain(lines).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,11 +171,5 @@ mod tests {
         assert_eq!(median(vec![]), 0.0);
         assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(vec![4.0, 1.0]), 2.5);
-    }
-
-    #[test]
-    fn a_table_lines_up() {
-        let rows = [vec!["a".to_owned(), "long".to_owned()], vec!["bcd".to_owned(), "1".to_owned()]];
-        assert_eq!(markdown(&rows), "| a   | long |\n|-----|-----:|\n| bcd |    1 |\n");
     }
 }

@@ -1,7 +1,10 @@
-//! The services that are traced: the sample application and its variants for tests.
+//! The services that are traced: the sample application, its variants for tests, and the runtimes' services.
 //!
 //! In: folders with a service each. Out: how to start it ([`Program`]), and services that listen ([`Service`]), each
 //! in its own process group, with a log, ended when dropped.
+
+mod folder;
+pub mod runtime;
 
 use std::{
     ffi::OsString,
@@ -13,9 +16,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+use self::folder::Prepared;
 use crate::{
     process::{self, Group},
-    tools::{java, node, python},
+    tools::python,
     ui, workspace,
 };
 
@@ -54,25 +58,10 @@ impl Program {
     }
 }
 
-/// Installs what the service in `folder` needs; its kind is told by the file its ecosystem asks for.
+/// Installs what the service in `folder` needs.
 pub fn prepare(folder: &Path) -> Result<Program> {
     let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let program = |program, arguments: &[&Path], folder: &Path| Program {
-        name,
-        program,
-        arguments: arguments.iter().map(|a| a.as_os_str().to_owned()).collect(),
-        folder: folder.to_path_buf(),
-    };
-    if folder.join("package.json").is_file() {
-        Ok(program(node::interpreter()?, &[Path::new("app.js")], &node::prepare(folder)?))
-    } else if folder.join("requirements.txt").is_file() {
-        Ok(program(python::prepare(folder)?, &[Path::new("app.py")], folder))
-    } else if folder.join("pom.xml").is_file() {
-        let jar = java::prepare(folder)?;
-        Ok(program(java::machine()?, &[Path::new("-jar"), &jar], folder))
-    } else {
-        bail!("{} has no package.json, requirements.txt or pom.xml", folder.display())
-    }
+    Ok(Prepared::new(folder, &[])?.program(name))
 }
 
 /// The three services below `folder`.

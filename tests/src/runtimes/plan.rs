@@ -1,0 +1,119 @@
+//! Which part of the matrix is wanted.
+//!
+//! In: filters. Out: the runs of a service: each starts it once and goes through routes and concurrencies.
+
+use serde::Deserialize;
+
+use super::{
+    cell::{Style, Watcher},
+    registration::Runtime,
+    route::{self, Route},
+};
+use crate::given::Mode;
+
+/// The concurrencies of the matrix.
+const CONCURRENCIES: [usize; 4] = [1, 10, 50, 100];
+/// The concurrency where another dimension is looked at.
+pub const BASE: usize = 50;
+
+/// What a person asked for; an empty list is no filter.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Filter {
+    /// Services.
+    pub runtimes: Vec<String>,
+    /// Client libraries.
+    pub clients: Vec<String>,
+    /// Routes.
+    pub routes: Vec<String>,
+    /// Styles of connections.
+    pub styles: Vec<String>,
+    /// Watchers: the agent's modes.
+    pub modes: Vec<String>,
+    /// Concurrencies, of the matrix or not.
+    pub concurrencies: Vec<usize>,
+    /// Requests for each cell; 0 leaves it to the plan.
+    pub requests: usize,
+    /// All cells, not only those that differ from the base in one way.
+    pub full: bool,
+    /// OpenTelemetry's own SDK too.
+    pub reference: bool,
+}
+
+/// One start of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Its client library.
+    pub client: String,
+    /// How connections are used.
+    pub style: Style,
+    /// Who watches, at the same time.
+    pub watchers: Vec<Watcher>,
+    /// The concurrencies to go through.
+    pub concurrencies: Vec<usize>,
+    /// The routes to go through at each.
+    pub routes: Vec<Route>,
+}
+
+fn wanted(list: &[String], word: &str) -> bool {
+    list.is_empty() || list.iter().any(|other| other == word)
+}
+
+impl Filter {
+    /// Whether this service is wanted.
+    pub fn wants(&self, runtime: &str) -> bool {
+        wanted(&self.runtimes, runtime)
+    }
+
+    /// The runs of `runtime`.
+    ///
+    /// Without filters, and unless all is wanted, each run differs from the base (the first client, kept connections,
+    /// 50 at a time) in one way at most.
+    pub fn runs(&self, runtime: &Runtime) -> Vec<Run> {
+        let registration = &runtime.registration;
+        let routes: Vec<_> = registration
+            .routes
+            .iter()
+            .filter(|name| wanted(&self.routes, name))
+            .filter_map(|name| route::find(name))
+            .collect();
+        let mut runs = Vec::new();
+        for watcher in self.watchers(runtime) {
+            for (number, client) in registration.clients().into_iter().enumerate() {
+                for style in registration.styles() {
+                    if !wanted(&self.clients, &client) || !wanted(&self.styles, style.text()) {
+                        continue;
+                    }
+                    let other_client = number > 0 && self.clients.is_empty();
+                    let other_style = style != Style::Pool && self.styles.is_empty();
+                    let ways = usize::from(other_client) + usize::from(other_style);
+                    let concurrencies = self.concurrencies(ways);
+                    if !concurrencies.is_empty() && !routes.is_empty() {
+                        let (client, routes) = (client.clone(), routes.clone());
+                        runs.push(Run { client, style, watchers: vec![watcher], concurrencies, routes });
+                    }
+                }
+            }
+        }
+        runs
+    }
+
+    /// The concurrencies of a run that differs from the base in so many ways already.
+    fn concurrencies(&self, ways: usize) -> Vec<usize> {
+        match (self.concurrencies.is_empty(), self.full) {
+            (false, true) => self.concurrencies.clone(),
+            (false, false) if ways <= 1 => self.concurrencies.clone(),
+            (true, true) => CONCURRENCIES.to_vec(),
+            (true, false) if ways == 0 => CONCURRENCIES.to_vec(),
+            (true, false) if ways == 1 => vec![BASE],
+            _ => Vec::new(),
+        }
+    }
+
+    fn watchers(&self, runtime: &Runtime) -> Vec<Watcher> {
+        let agents = [Mode::Sock, Mode::Syscalls].map(Watcher::Agent).into_iter();
+        let agents = agents.filter(|watcher| wanted(&self.modes, watcher.text()));
+        let reference = (self.reference && runtime.reference.is_some()).then_some(Watcher::Reference);
+        agents.chain(reference).collect()
+    }
+}

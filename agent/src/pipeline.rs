@@ -50,6 +50,8 @@ pub struct Options {
     pub max_duration: Duration,
     /// Decides what is left out.
     pub excluded: Excluded,
+    /// Headers in which applications hand on the ids of requests.
+    pub correlation: Arc<[String]>,
     /// Exchanges into spans.
     pub assembler: Assembler,
 }
@@ -58,6 +60,8 @@ pub struct Options {
 pub struct Rules {
     /// Decides what is left out.
     pub excluded: Excluded,
+    /// Headers in which applications hand on the ids of requests.
+    pub correlation: Arc<[String]>,
     /// The choices the conventions leave open.
     pub conventions: Conventions,
     /// Routes.
@@ -141,12 +145,14 @@ fn drop_reason(reason: LossReason) -> DropReason {
 impl Pipeline {
     /// A pipeline that counts into `metrics`.
     pub fn new(options: Options, metrics: Arc<Metrics>) -> Self {
-        let limits = Limits { head_bytes: options.head_bytes, ..Limits::default() };
+        let Options { head_bytes, correlation, .. } = options;
+        let request_headers = correlation.clone();
+        let limits = Limits { head_bytes, request_headers, ..Limits::default() };
         let exchanges = options.connections.saturating_mul(EXCHANGES_PER_CONNECTION);
         Self {
             order: Order::default(),
             connections: Connections::new(limits, options.connections),
-            exchanges: Exchanges::new(options.seed, exchanges, options.excluded),
+            exchanges: Exchanges::new(options.seed, exchanges, options.excluded, correlation),
             assembler: options.assembler,
             resources: HashMap::new(),
             leaving: Vec::new(),
@@ -171,8 +177,10 @@ impl Pipeline {
     /// Goes by these rules from now on: requests are left out by them when their heads are read, spans made by them
     /// when they are told.
     pub fn reload(&mut self, rules: Rules) {
-        let Rules { excluded, conventions, router, evidence } = rules;
+        let Rules { excluded, correlation, conventions, router, evidence } = rules;
         self.exchanges.exclude(excluded);
+        self.connections.keep_headers(correlation.clone());
+        self.exchanges.correlate(correlation);
         self.assembler.conventions = conventions;
         self.assembler.router = router;
         self.assembler.evidence = evidence;
@@ -355,6 +363,7 @@ impl Pipeline {
         for Loss { kind, reason } in self.exchanges.losses.drain(..) {
             self.metrics.exchange(side(kind), Err(drop_reason(reason)));
         }
+        self.exchanges.overruled.drain(..).for_each(|evidence| self.metrics.overruled.inc(evidence));
         let settled = std::mem::take(&mut self.settled);
         let process = |settled: &Settled| settled.exchange.identity.tgid;
         for settled in self.waiting.sort(settled, self.now, process) {

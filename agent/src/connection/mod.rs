@@ -167,6 +167,15 @@ impl Connections {
         Self { table: HashMap::new(), limits: Arc::new(limits), most, next: 0, signals: Vec::new() }
     }
 
+    /// Keeps request headers of these names too, from now on.
+    pub fn keep_headers(&mut self, names: Arc<[String]>) {
+        if self.limits.request_headers == names {
+            return;
+        }
+        self.limits = Arc::new(Limits { request_headers: names, ..Limits::clone(&self.limits) });
+        self.table.values_mut().for_each(|c| c.conversation.limit(self.limits.clone()));
+    }
+
     /// How many are followed.
     pub fn len(&self) -> usize {
         self.table.len()

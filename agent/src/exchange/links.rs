@@ -55,22 +55,43 @@ impl Ties {
 
     /// A client's request that carries a trace context: if the process received that trace and forwards it, the
     /// exchange that received it is the parent, whatever the thread says; if it did not, the trace is the
-    /// application's own, and no thread can say that it belongs to another.
-    pub fn link_forwarder(&self, identity: &Rc<Identity>, context: &propagation::Context, at: Nanos) {
+    /// application's own, and no thread can say that it belongs to another. Returns the evidence that said otherwise.
+    pub fn link_forwarder(
+        &self,
+        identity: &Rc<Identity>,
+        context: &propagation::Context,
+        at: Nanos,
+    ) -> Option<LinkEvidence> {
         let server = self.forwarder(identity.tgid, context.trace_id, context.parent, at);
+        let mut overruled = None;
         if let Some(link) = identity.link.take() {
             let same_trace = link.parent.trace().id == context.trace_id;
             let children = link.parent.children.get();
             if server.is_none() && same_trace {
                 *identity.link.borrow_mut() = Some(link);
-                return;
+                return None;
             }
             link.parent.children.set(children.saturating_sub(1));
+            let agree = server.as_ref().is_some_and(|server| Rc::ptr_eq(server, &link.parent));
+            overruled = (!agree).then_some(link.evidence);
         }
         if let Some(server) = server {
             link(identity, &server, LinkEvidence::Header, at);
         }
+        overruled
     }
+}
+
+/// A client's request hands on an id that `sender` alone received. All other evidence is stronger, a trace context of the
+/// application's own too. Returns whether it says otherwise.
+pub(super) fn link_by_id(identity: &Rc<Identity>, sender: &Rc<Identity>, at: Nanos) -> bool {
+    let other_trace = |c: &propagation::Context| c.trace_id != sender.trace().id;
+    let other_trace = identity.context.borrow().as_ref().is_some_and(other_trace);
+    let linked = identity.link.borrow().as_ref().map(|link| Rc::ptr_eq(&link.parent, sender));
+    if linked.is_none() && !other_trace {
+        link(identity, sender, LinkEvidence::ForwardedId, at);
+    }
+    other_trace || linked == Some(false)
 }
 
 /// Makes `parent` the parent of `child`, if it can be: open at the time, not too old, not too deep, not too many

@@ -3,6 +3,7 @@
 //! In: [`Finding`]s in the order of time. Out: [`Settled`] exchanges, whose place in their trace will not change
 //! any more. Pure: time is what the events say.
 
+mod forwarded;
 mod identity;
 mod links;
 mod request;
@@ -11,7 +12,7 @@ mod settled;
 mod tests;
 mod ties;
 
-use std::{collections::HashMap, rc::Rc};
+use std::{collections::HashMap, rc::Rc, sync::Arc};
 
 use sockspan_ebpf::Role;
 
@@ -27,6 +28,8 @@ use crate::{
 pub use identity::{Identity, Link, Parent, Seed, Trace, client_span};
 pub use request::Request;
 pub use settled::{Exchange, Settled};
+
+use forwarded::Ids;
 use ties::Ties;
 
 /// An exchange that is over waits so long for the other end of its wire to be heard of.
@@ -53,11 +56,14 @@ pub struct Exchanges {
     /// What is over, by when it is looked at again.
     waiting: Timed<Exchange>,
     ties: Ties,
+    ids: Ids,
     most: usize,
     excluded: Excluded,
     now: Nanos,
     /// What was lost since it was last asked.
     pub losses: Vec<Loss>,
+    /// The evidence that was not believed, since it was last asked: stronger evidence named another parent.
+    pub overruled: Vec<LinkEvidence>,
 }
 
 /// A header as text and bytes; `None` if its name is not text.
@@ -70,9 +76,10 @@ fn kind_of(role: Role) -> SpanKind {
 }
 
 impl Exchanges {
-    /// Holds at most `most` exchanges.
-    pub fn new(seed: Seed, most: usize, excluded: Excluded) -> Self {
+    /// Holds at most `most` exchanges; ids in headers of the names `correlation` are evidence.
+    pub fn new(seed: Seed, most: usize, excluded: Excluded, correlation: Arc<[String]>) -> Self {
         Self {
+            ids: Ids::new(&seed, correlation),
             seed,
             open: HashMap::new(),
             waiting: Timed::default(),
@@ -81,12 +88,18 @@ impl Exchanges {
             excluded,
             now: 0,
             losses: Vec::new(),
+            overruled: Vec::new(),
         }
     }
 
     /// Requests whose heads are read from now on are left out by this rule.
     pub fn exclude(&mut self, excluded: Excluded) {
         self.excluded = excluded;
+    }
+
+    /// Ids in headers of these names are evidence from now on.
+    pub fn correlate(&mut self, names: Arc<[String]>) {
+        self.ids.rename(names);
     }
 
     /// Open exchanges, and those that are over and wait.
@@ -175,6 +188,7 @@ impl Exchanges {
             ended: 0,
             error: None,
             unseen: false,
+            forwarded: None,
             origin: finding.origin,
         };
         self.ties.join(&exchange.identity, at);
@@ -185,20 +199,31 @@ impl Exchanges {
         let Some(exchange) = self.open.get_mut(&key) else { return };
         let identity = exchange.identity.clone();
         let headers = head.headers.iter().filter_map(named);
-        let context = propagation::extract(headers.clone());
         let request = Request::of(head);
         identity.excluded.set((self.excluded)(&request));
         exchange.request = Some(request);
-        let Some(context) = context else {
-            return identity.decision.set(propagation::decision(headers));
-        };
         let at = identity.started.get();
+        exchange.forwarded = self.ids.take(&identity, head, at);
+        let forwarded = exchange.forwarded.clone();
+        match propagation::extract(headers.clone()) {
+            None => identity.decision.set(propagation::decision(headers)),
+            Some(context) => self.heed(&identity, context, at),
+        }
+        if let Some(sender) = forwarded
+            && links::link_by_id(&identity, &sender, at)
+        {
+            self.overruled.push(LinkEvidence::ForwardedId);
+        }
+    }
+
+    /// A request carries a trace context.
+    fn heed(&mut self, identity: &Rc<Identity>, context: propagation::Context, at: Nanos) {
         if identity.kind == SpanKind::Client {
-            self.ties.link_forwarder(&identity, &context, at);
+            self.overruled.extend(self.ties.link_forwarder(identity, &context, at));
         }
         *identity.context.borrow_mut() = Some(context);
         if identity.kind == SpanKind::Server {
-            self.ties.receive(&identity, at);
+            self.ties.receive(identity, at);
         }
     }
 
@@ -237,6 +262,7 @@ impl Exchanges {
             }
         }
         self.ties.tick(now);
+        self.ids.tick(now);
     }
 
     /// All exchanges that are over, settled or not: for the end of the stream. Returns the kinds of those that are still
@@ -260,9 +286,14 @@ impl Exchanges {
     pub fn distrust(&mut self, tgid: u32) {
         let exchanges = self.open.values().chain(self.waiting.iter());
         for exchange in exchanges.filter(|e| e.identity.tgid == tgid && !e.identity.is_told()) {
-            let mut link = exchange.identity.link.borrow_mut();
-            if link.as_ref().is_some_and(|l| l.evidence == LinkEvidence::Thread) {
-                *link = None;
+            let identity = &exchange.identity;
+            let by_thread = |link: &Link| link.evidence == LinkEvidence::Thread;
+            if identity.link.borrow().as_ref().is_none_or(|link| !by_thread(link)) {
+                continue;
+            }
+            *identity.link.borrow_mut() = None;
+            if let Some(sender) = &exchange.forwarded {
+                links::link_by_id(identity, sender, identity.started.get());
             }
         }
     }

@@ -31,6 +31,8 @@ pub struct Exchange {
     pub error: Option<&'static str>,
     /// Its end was missed; it ends with the last that is known of what it caused.
     pub unseen: bool,
+    /// The exchange whose request ids it hands on; weaker than all other evidence.
+    pub(super) forwarded: Option<Rc<Identity>>,
     pub(super) origin: Option<Origin>,
 }
 

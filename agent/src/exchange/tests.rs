@@ -1,5 +1,7 @@
 //! Requests as both ends see them, and the links and traces that must come of it.
 
+mod forwarded;
+
 use std::sync::Arc;
 
 use sockspan_ebpf::Evidence;
@@ -83,12 +85,18 @@ impl Ask {
         let mut signals = Vec::new();
         let chunk =
             Chunk { len: text.len() as u64, head: text.into(), starts_message: true, ..Chunk::default() };
-        Conversation::new(Arc::new(Limits::default())).push(Direction::Request, chunk, &mut signals);
+        let limits = Limits { request_headers: correlation(), ..Limits::default() };
+        Conversation::new(Arc::new(limits)).push(Direction::Request, chunk, &mut signals);
         let head = signals
             .into_iter()
             .find_map(|s| if let Signal::RequestHead { head, .. } = s { Some(head) } else { None });
         head.unwrap()
     }
+}
+
+/// Headers that hold request ids.
+fn correlation() -> Arc<[String]> {
+    ["x-request-id", "x-correlation-id"].map(String::from).into()
 }
 
 /// Exchanges, and those that have settled.
@@ -104,7 +112,8 @@ impl Web {
 
     fn holding(most: usize) -> Self {
         let excluded = |request: &Request| request.target.as_ref() == b"/healthz";
-        Self { exchanges: Exchanges::new(Seed([7; 16]), most, Box::new(excluded)), told: Vec::new() }
+        let exchanges = Exchanges::new(Seed([7; 16]), most, Box::new(excluded), correlation());
+        Self { exchanges, told: Vec::new() }
     }
 
     fn finds(&mut self, ask: &Ask, signal: Signal, origin: Option<Origin>) {
@@ -354,6 +363,25 @@ fn a_header_that_several_received_is_told_apart_by_its_parent_or_not_at_all() {
     web.asks(MS, &server(FRONTEND, 3).says(T));
     let web = web.calling(&server(FRONTEND, 1).kernel(70).says(T), &client(FRONTEND, 2).thread(70).says(T));
     assert_eq!(web.parent(2), Some((1, LinkEvidence::Thread)));
+}
+
+/// What goes on after an answer carries its own request's context, and the next request of the trace is none of its
+/// business; neither is a second try that of the first, whose client gave up.
+#[test]
+fn a_header_of_a_request_that_is_over_is_nobody_elses() {
+    for (complete, second, expected) in
+        [(true, T_FURTHER, None), (false, T, None), (true, T, Some((3, LinkEvidence::Header)))]
+    {
+        let mut web = Web::new();
+        web.asks(MS, &server(FRONTEND, 1).says(T));
+        web.ends(2 * MS, 1, complete);
+        web.asks(3 * MS, &server(FRONTEND, 3).says(second));
+        web.asks(4 * MS, &client(FRONTEND, 2).says(T));
+        web.answers_all(5 * MS, [2, 3]);
+        web.exchanges.finish(&mut web.told);
+        let found = web.parent(2).filter(|(parent, _)| *parent != 0);
+        assert_eq!((found, web.trace(2)), (expected, TRACE), "{complete} {second}");
+    }
 }
 
 #[test]

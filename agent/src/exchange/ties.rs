@@ -16,18 +16,18 @@ use crate::{
 use super::Identity;
 
 /// A table whose entries go after a time, and the oldest first when it is full.
-struct Fading<K, V> {
+pub(super) struct Fading<K, V> {
     table: HashMap<K, (V, Nanos)>,
     order: VecDeque<(Nanos, K)>,
     most: usize,
 }
 
 impl<K: Copy + Eq + Hash, V> Fading<K, V> {
-    fn new(most: usize) -> Self {
+    pub fn new(most: usize) -> Self {
         Self { table: HashMap::new(), order: VecDeque::new(), most }
     }
 
-    fn insert(&mut self, key: K, value: V, now: Nanos) {
+    pub fn insert(&mut self, key: K, value: V, now: Nanos) {
         self.table.insert(key, (value, now));
         self.order.push_back((now, key));
         while self.table.len() > self.most || self.order.len() > 2 * self.most {
@@ -45,7 +45,7 @@ impl<K: Copy + Eq + Hash, V> Fading<K, V> {
         }
     }
 
-    fn get(&self, key: &K) -> Option<&V> {
+    pub fn get(&self, key: &K) -> Option<&V> {
         self.table.get(key).map(|(value, _)| value)
     }
 
@@ -53,16 +53,17 @@ impl<K: Copy + Eq + Hash, V> Fading<K, V> {
         self.table.get_mut(key).map(|(value, _)| value)
     }
 
-    fn fade(&mut self, before: Nanos) {
+    pub fn fade(&mut self, before: Nanos) {
         while self.order.front().is_some_and(|(at, _)| *at < before) {
             self.pop();
         }
     }
 }
 
-/// What an id of the kernel side's stands for.
+/// What an id of the kernel side's, or one that was received, stands for.
 #[derive(Clone, Debug)]
-enum Bound {
+pub(super) enum Bound {
+    /// One exchange.
     One(Rc<Identity>),
     /// Several exchanges share it: no evidence.
     Several,
@@ -165,7 +166,7 @@ impl Ties {
             let key = Received { tgid: identity.tgid, trace: context.trace_id, parent };
             match self.received.get_mut(&key) {
                 Some(servers) => {
-                    servers.retain(|s| s.ended.get().is_none());
+                    servers.retain(|s| s.ended.get().is_none() || !s.complete.get());
                     if servers.len() < MOST_RECEIVED {
                         servers.push(identity.clone());
                     }
@@ -176,14 +177,14 @@ impl Ties {
     }
 
     /// The open server of process `tgid` whose trace context an outgoing request carries on: the one that received
-    /// exactly this context, else the only one of this trace.
+    /// exactly this context, else, if none did, the only one of this trace.
     pub fn forwarder(&self, tgid: u32, trace: TraceId, parent: SpanId, at: Nanos) -> Option<Rc<Identity>> {
-        [Some(parent), None].into_iter().find_map(|parent| {
-            let servers = self.received.get(&Received { tgid, trace, parent })?;
-            let mut open = servers.iter().filter(|s| s.was_open(at));
-            let first = open.next()?;
-            open.next().is_none().then(|| first.clone())
-        })
+        let mut by = [Some(parent), None].into_iter();
+        let servers = by.find_map(|parent| self.received.get(&Received { tgid, trace, parent }))?;
+        // One that was given up by its client, which may have tried again, can still be at work.
+        let mut working = servers.iter().filter(|s| s.was_open(at) || !s.complete.get());
+        let first = working.next()?;
+        (working.next().is_none() && first.was_open(at)).then(|| first.clone())
     }
 
     /// Lets go of what is too old to tie anything.

@@ -50,6 +50,11 @@ impl Conversation {
         }
     }
 
+    /// Goes by other bounds and choices from its next head on.
+    pub fn limit(&mut self, limits: Arc<Limits>) {
+        self.limits = limits;
+    }
+
     /// Tells that the connection is seen from its start: the first byte of `direction` is at `position`. To be
     /// called before the first chunk; it makes losses at the very beginning visible.
     pub fn begins_at(&mut self, direction: Direction, position: u64) {

@@ -179,7 +179,8 @@ pub(super) fn is_line_end(b: u8) -> bool {
     matches!(b, b'\r' | b'\n')
 }
 
-fn is_token(b: u8) -> bool {
+/// Whether `b` can be in a method or in a header's name.
+pub fn is_token(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
 }
 

@@ -135,6 +135,8 @@ pub struct Metrics {
     pub spans_dropped: Family<SpanLoss>,
     /// Spans by what their parent was known on.
     pub links: Family<LinkEvidence>,
+    /// Evidence that was not believed.
+    pub overruled: Family<LinkEvidence>,
     /// Socket calls whose bytes could not be proven to be the message's own; counted, not read.
     pub unreadable: Counter,
     /// Export requests by result.

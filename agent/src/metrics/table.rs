@@ -162,6 +162,13 @@ pub const TABLE: &[Row] = &[
         |s, out| family("evidence", &s.metrics.links, out),
     ),
     counter(
+        "sockspan_links_overruled",
+        "sockspan.links.overruled",
+        "{span}",
+        "Evidence for a parent that was not believed, because stronger evidence named another",
+        |s, out| family("evidence", &s.metrics.overruled, out),
+    ),
+    counter(
         "sockspan_unreadable",
         "sockspan.unreadable",
         "{call}",

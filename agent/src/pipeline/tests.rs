@@ -24,6 +24,7 @@ fn unaware() -> Pipeline {
         connections: 16,
         max_duration: Duration::from_secs(60),
         excluded: Box::new(|_| false),
+        correlation: Arc::new([]),
         assembler,
     };
     Pipeline::new(options, Arc::default())
@@ -137,6 +138,7 @@ fn other_rules_hold_from_then_on() {
     assert!(!pipeline.assembler.evidence);
     pipeline.reload(Rules {
         excluded: Box::new(|_| true),
+        correlation: Arc::new([]),
         conventions: Conventions::default().with_query(true),
         router: Router::new(vec!["/a/:b".parse().unwrap()], false),
         evidence: true,

@@ -23,7 +23,7 @@ pub fn seed() -> anyhow::Result<Seed> {
 
 /// The pipeline's options.
 pub fn pipeline(settings: &Settings, sampler: Sampler, seed: Seed) -> pipeline::Options {
-    let Rules { excluded, conventions, router, evidence } = rules(settings);
+    let Rules { excluded, correlation, conventions, router, evidence } = rules(settings);
     let assembler = Assembler { clock: pipeline::clock(), conventions, router, sampler, evidence };
     pipeline::Options {
         seed,
@@ -31,6 +31,7 @@ pub fn pipeline(settings: &Settings, sampler: Sampler, seed: Seed) -> pipeline::
         connections: settings.max_connections as usize,
         max_duration: settings.max_duration,
         excluded,
+        correlation,
         assembler,
     }
 }
@@ -44,6 +45,7 @@ pub fn rules(settings: &Settings) -> Rules {
     }
     Rules {
         excluded: excluded(settings),
+        correlation: settings.correlation_headers.iter().map(|name| name.text().to_owned()).collect(),
         conventions,
         router: Router::new(settings.routes.clone(), settings.guess_routes),
         evidence: settings.evidence,

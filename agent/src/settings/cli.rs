@@ -145,6 +145,10 @@ pub(super) struct Flags {
     #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
           require_equals = true, help_heading = "Spans")]
     evidence: Option<String>,
+    /// Headers in which applications hand on the ids of requests: a call belongs to the one request that brought the same
+    /// value. Replaces the default list
+    #[arg(long, global = true, value_name = "NAME,…", help_heading = "Spans")]
+    correlation_header: Vec<String>,
     /// Report query strings; they often hold secrets
     #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
           require_equals = true, help_heading = "Spans")]

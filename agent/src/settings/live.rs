@@ -6,7 +6,7 @@
 use super::Settings;
 
 /// The settings that are taken over from a changed file; all others, and `OTEL_*`, need a restart.
-pub const LIVE: [&str; 21] = [
+pub const LIVE: [&str; 22] = [
     "pid",
     "exe",
     "port",
@@ -14,6 +14,7 @@ pub const LIVE: [&str; 21] = [
     "exclude-path",
     "exclude-user-agent",
     "evidence",
+    "correlation-header",
     "query-string",
     "redact",
     "route",
@@ -37,6 +38,7 @@ impl Settings {
         self.selection = new.selection;
         self.exclude = new.exclude;
         self.evidence = new.evidence;
+        self.correlation_headers = new.correlation_headers;
         self.query_string = new.query_string;
         self.redact = new.redact;
         self.routes = new.routes;

@@ -21,7 +21,7 @@ pub use self::{
     layers::{Entry, Shown},
     live::LIVE,
     source::{Problem, Source},
-    value::{Color, ExeGlob, Level, Probes, ServiceName, TextGlob, Use},
+    value::{Color, ExeGlob, HeaderName, Level, Probes, ServiceName, TextGlob, Use},
 };
 
 use self::{
@@ -50,6 +50,8 @@ pub const ADMIN_PORT: u16 = 7625;
 pub const EXCLUDED_PATHS: [&str; 6] = ["/healthz", "/readyz", "/livez", "/health", "/metrics", "/v1/traces"];
 /// What is left out unless other rules are set: the user agents of probes and scrapes.
 pub const EXCLUDED_USER_AGENTS: [&str; 2] = ["kube-probe/*", "Prometheus/*"];
+/// The headers in which applications hand on the ids of requests, unless others are named.
+pub const CORRELATION_HEADERS: [&str; 2] = ["x-request-id", "x-correlation-id"];
 /// The namespaces that are left alone unless others are named: Kubernetes' own.
 pub const EXCLUDED_NAMESPACES: [&str; 1] = ["kube-*"];
 /// Who exports an agent's telemetry, here and on other nodes. Left out whatever the rules: a traced receiver's span of
@@ -107,6 +109,8 @@ pub struct Settings {
     pub bpf_log: Level,
     /// `evidence`: set `sockspan.parent.evidence`.
     pub evidence: bool,
+    /// `correlation-header`: in which applications hand on the ids of requests.
+    pub correlation_headers: Vec<HeaderName>,
     /// `query-string`: report it.
     pub query_string: bool,
     /// `redact`: what is replaced in paths and queries.

@@ -1,8 +1,8 @@
 //! From layers to [`Settings`]: every setting is named, bounded and given its default here.
 
 use super::{
-    ADMIN_PORT, Color, EXCLUDED_NAMESPACES, EXCLUDED_PATHS, EXCLUDED_USER_AGENTS, Entry, Error, Exclude,
-    KERNEL_BTF, Kubernetes, Level, Probes, Problem, Selection, Settings, Use, cli,
+    ADMIN_PORT, CORRELATION_HEADERS, Color, EXCLUDED_NAMESPACES, EXCLUDED_PATHS, EXCLUDED_USER_AGENTS, Entry,
+    Error, Exclude, KERNEL_BTF, Kubernetes, Level, Probes, Problem, Selection, Settings, Use, cli,
     file::{Document, NotYaml},
     layers::{File, Layers},
     otel::{self, Otel},
@@ -66,6 +66,7 @@ impl Settings {
             max_duration: layers.within("max-duration", time(300), &(time(1)..=time(86_400))),
             bpf_log: layers.one("bpf-log", Level::Off),
             evidence: layers.one("evidence", false),
+            correlation_headers: layers.list("correlation-header", &CORRELATION_HEADERS),
             query_string: layers.one("query-string", false),
             redact: layers.list("redact", &[]),
             routes: layers.list("route", &[]),

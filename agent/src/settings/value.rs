@@ -1,5 +1,6 @@
 //! Values from text and back: what each kind of setting accepts, in words for the one who got it wrong.
 
+use crate::http::head::is_token;
 use globset::{GlobBuilder, GlobMatcher};
 use std::{
     fmt,
@@ -286,6 +287,28 @@ impl Value for crate::span::redact::Expression {
     }
     fn show(&self) -> String {
         self.to_string()
+    }
+}
+
+/// The name of a header field, in lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderName(String);
+
+impl HeaderName {
+    /// The name.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Value for HeaderName {
+    fn parse(text: &str) -> Result<Self, String> {
+        let fits = (1..=64).contains(&text.len()) && text.bytes().all(is_token);
+        let name = fits.then(|| Self(text.to_ascii_lowercase()));
+        name.ok_or_else(|| "the name of a header is accepted, e.g. x-request-id".into())
+    }
+    fn show(&self) -> String {
+        self.0.clone()
     }
 }
 

@@ -45,17 +45,17 @@ pub struct Watched {
     pub drops: String,
 }
 
-/// Performs a run with so many requests a cell; `leaf` is the program that is the leaf.
+/// Performs a run with so many requests a cell; `program` is the program that is the leaf.
 ///
 /// # Panics
 /// If a service or an agent does not start, or an agent does not end well.
-pub fn perform(runtime: &Runtime, run: &Run, requests: usize, leaf: &Path) -> Vec<Watched> {
-    let leaf = Leaf::start(leaf);
+pub fn perform(runtime: &Runtime, run: &Run, requests: usize, program: &Path) -> Vec<Watched> {
+    let leaf = Leaf::start(program);
     let mut watches: Vec<_> = run.watchers.iter().map(|watcher| Watch::new(*watcher)).collect();
     let scratch = ScratchFolder::new();
     let mid = start(runtime, run, &leaf, &watches, &scratch.0);
     for watch in &mut watches {
-        watch.attach(&[mid.0.pid(), leaf.pid()]);
+        watch.attach(&[mid.0.pid(), leaf.pid()], program);
     }
     let seen_from = leaf.beside().len();
     let mut done = Vec::new();

@@ -8,6 +8,7 @@ pub mod agent;
 pub mod bpf;
 pub mod child;
 pub mod cluster;
+pub mod ftrace;
 pub mod given;
 pub mod http;
 pub mod jaeger;

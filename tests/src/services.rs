@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::{child::Running, given, http, wait_until};
@@ -125,6 +126,12 @@ impl Service {
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.process.pid()
+    }
+
+    /// Asks it to end, and waits for that as long as `grace`.
+    pub fn end(&mut self, grace: Duration) {
+        self.process.signal(Signal::SIGTERM);
+        wait_until(grace, || self.process.ended().is_some());
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Filter {
     pub full: bool,
     /// OpenTelemetry's own SDK too.
     pub reference: bool,
+    /// All modes watch the same requests: quicker, and fair to links, but not to clocks.
+    pub together: bool,
 }
 
 /// One start of a service.
@@ -78,7 +80,7 @@ impl Filter {
             .filter_map(|name| route::find(name))
             .collect();
         let mut runs = Vec::new();
-        for watcher in self.watchers(runtime) {
+        for watchers in self.watchers(runtime) {
             for (number, client) in registration.clients().into_iter().enumerate() {
                 for style in registration.styles() {
                     if !wanted(&self.clients, &client) || !wanted(&self.styles, style.text()) {
@@ -90,7 +92,7 @@ impl Filter {
                     let concurrencies = self.concurrencies(ways);
                     if !concurrencies.is_empty() && !routes.is_empty() {
                         let (client, routes) = (client.clone(), routes.clone());
-                        runs.push(Run { client, style, watchers: vec![watcher], concurrencies, routes });
+                        runs.push(Run { client, style, watchers: watchers.clone(), concurrencies, routes });
                     }
                 }
             }
@@ -110,10 +112,17 @@ impl Filter {
         }
     }
 
-    fn watchers(&self, runtime: &Runtime) -> Vec<Watcher> {
+    /// Who watches in one run, run by run.
+    fn watchers(&self, runtime: &Runtime) -> Vec<Vec<Watcher>> {
         let agents = [Mode::Sock, Mode::Syscalls].map(Watcher::Agent).into_iter();
-        let agents = agents.filter(|watcher| wanted(&self.modes, watcher.text()));
-        let reference = (self.reference && runtime.reference.is_some()).then_some(Watcher::Reference);
-        agents.chain(reference).collect()
+        let agents: Vec<_> = agents.filter(|watcher| wanted(&self.modes, watcher.text())).collect();
+        let mut runs = match self.together {
+            true => vec![agents],
+            false => agents.into_iter().map(|agent| vec![agent]).collect(),
+        };
+        if self.reference && runtime.reference.is_some() {
+            runs.push(vec![Watcher::Reference]);
+        }
+        runs
     }
 }

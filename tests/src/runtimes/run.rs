@@ -3,7 +3,7 @@
 //! In: a service and a [`Run`]. Out: an [`Outcome`] for each cell of each watcher, one more of what is beside all
 //! requests, and what the watcher says was lost.
 
-use std::path::Path;
+use std::{collections::HashMap, path::Path, time::Duration};
 
 use super::{
     cell::{Cell, Outcome, Style, Watcher},
@@ -24,6 +24,8 @@ use crate::{
 const DEPTH: usize = 4;
 /// A job's calls at the edges of a run, which may have begun before or ended after it.
 const EDGE: usize = 3;
+/// How long a service may take to end by itself.
+const GRACE: Duration = Duration::from_secs(3);
 /// What is beside all routes, in tables.
 const BESIDE: &str = "(beside)";
 
@@ -43,23 +45,23 @@ pub struct Watched {
     pub drops: String,
 }
 
-/// Performs a run with so many requests a cell; `leaf` is the program that is the leaf.
+/// Performs a run with so many requests a cell; `program` is the program that is the leaf.
 ///
 /// # Panics
 /// If a service or an agent does not start, or an agent does not end well.
-pub fn perform(runtime: &Runtime, run: &Run, requests: usize, leaf: &Path) -> Vec<Watched> {
-    let leaf = Leaf::start(leaf);
+pub fn perform(runtime: &Runtime, run: &Run, requests: usize, program: &Path) -> Vec<Watched> {
+    let leaf = Leaf::start(program);
     let mut watches: Vec<_> = run.watchers.iter().map(|watcher| Watch::new(*watcher)).collect();
     let scratch = ScratchFolder::new();
     let mid = start(runtime, run, &leaf, &watches, &scratch.0);
     for watch in &mut watches {
-        watch.attach(&[mid.pid(), leaf.pid()]);
+        watch.attach(&[mid.0.pid(), leaf.pid()], program);
     }
     let seen_from = leaf.beside().len();
     let mut done = Vec::new();
     for concurrency in &run.concurrencies {
         for route in &run.routes {
-            let answers = load(*route, mid.port, run.style, *concurrency).run(requests.max(*concurrency));
+            let answers = load(*route, mid.0.port, run.style, *concurrency).run(requests.max(*concurrency));
             done.push(Done { route: *route, concurrency: *concurrency, answers });
         }
     }
@@ -100,7 +102,16 @@ impl Drop for ScratchFolder {
     }
 }
 
-fn start(runtime: &Runtime, run: &Run, leaf: &Leaf, watches: &[Watch], scratch: &Path) -> Service {
+/// The service under test. It ends as a service should: some leave children behind that are killed.
+struct Mid(Service);
+
+impl Drop for Mid {
+    fn drop(&mut self) {
+        self.0.end(GRACE);
+    }
+}
+
+fn start(runtime: &Runtime, run: &Run, leaf: &Leaf, watches: &[Watch], scratch: &Path) -> Mid {
     let mut environment = run.style.environment();
     environment.push(("NEXT", format!("http://localhost:{}", leaf.port)));
     environment.push(("SCRATCH", scratch.display().to_string()));
@@ -119,7 +130,7 @@ fn start(runtime: &Runtime, run: &Run, leaf: &Leaf, watches: &[Watch], scratch: 
         }
         None => &runtime.program,
     };
-    Service::start(program, free_port(), &environment)
+    Mid(Service::start(program, free_port(), &environment))
 }
 
 fn pairs(map: &std::collections::BTreeMap<String, String>) -> impl Iterator<Item = (&str, String)> {
@@ -199,7 +210,7 @@ impl Done {
 
     /// By how much the load's clock says more than the SERVER spans, in nanoseconds: the median.
     fn shorter(&self, spans: &[Span]) -> Option<u64> {
-        let took: std::collections::HashMap<_, _> = self
+        let took: HashMap<_, _> = self
             .answers
             .iter()
             .map(|answer| (self.route.path.replace("{}", &answer.id), answer.end - answer.start))

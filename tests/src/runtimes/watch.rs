@@ -2,9 +2,12 @@
 //!
 //! In: a watcher, and the processes to watch. Out: all spans, once nothing more comes.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, path::Path, time::Duration};
 
-use super::cell::Watcher;
+use super::{
+    cell::Watcher,
+    route::{LEAF, MID},
+};
 use crate::{
     agent::{Agent, Launch},
     given,
@@ -45,10 +48,13 @@ impl Watch {
         ]
     }
 
-    /// Begins to watch these processes, unless they watch themselves.
-    pub fn attach(&mut self, pids: &[u32]) {
+    /// Begins to watch these processes, unless they watch themselves. Spans have names by program, for a process may
+    /// write over the environment that it started with (nginx does).
+    pub fn attach(&mut self, pids: &[u32], leaf: &Path) {
         if let Watcher::Agent(mode) = self.watcher {
-            self.agent = Some(Launch::run(mode).pids(pids).export(&self.receiver).start());
+            let names = format!("{}={LEAF},*={MID}", leaf.display());
+            let launch = Launch::run(mode).pids(pids).args(&["--service-name", &names]);
+            self.agent = Some(launch.export(&self.receiver).start());
         }
     }
 

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::Program;
 use crate::{
@@ -17,9 +17,41 @@ const JAR: &str = "{jar}";
 /// Stands for the folder of the unpacked packages among arguments.
 const PACKAGES: &str = "{packages}";
 
+/// Whose ecosystem a folder's services are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Node.js.
+    Node,
+    /// Python.
+    Python,
+    /// Java.
+    Java,
+    /// Go.
+    Go,
+    /// A shell script that becomes the server.
+    Script,
+}
+
+impl Kind {
+    /// By the file that its ecosystem asks for.
+    fn of(folder: &Path) -> Result<Self> {
+        const FILES: [(&str, Kind); 5] = [
+            ("package.json", Kind::Node),
+            ("requirements.txt", Kind::Python),
+            ("pom.xml", Kind::Java),
+            ("go.mod", Kind::Go),
+            ("start.sh", Kind::Script),
+        ];
+        let found = FILES.into_iter().find(|(file, _)| folder.join(file).is_file()).map(|(_, kind)| kind);
+        let names = FILES.map(|(file, _)| file).join(", ");
+        found.with_context(|| format!("{} has none of {names}", folder.display()))
+    }
+}
+
 /// What starts the services of a folder.
 #[derive(Clone, Debug)]
 pub struct Prepared {
+    kind: Kind,
     /// The interpreter, or the program itself.
     program: PathBuf,
     /// Its arguments, unless a service has others.
@@ -33,29 +65,38 @@ pub struct Prepared {
 impl Prepared {
     /// Installs what the folder's services need; `packages` are Debian's, for what is started by a script.
     pub fn new(folder: &Path, packages: &[&str]) -> Result<Self> {
-        let has = |name: &str| folder.join(name).is_file();
-        let made = |program, arguments: &[&str], folder: &Path| Self {
+        let kind = Kind::of(folder)?;
+        let made = |program, arguments: &[&str], folder: &Path, words| Self {
+            kind,
             program,
             arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
             folder: folder.to_path_buf(),
-            words: Vec::new(),
+            words,
         };
-        if has("package.json") {
-            Ok(made(node::interpreter()?, &["app.js"], &node::prepare(folder)?))
-        } else if has("requirements.txt") {
-            Ok(made(python::prepare(folder)?, &["app.py"], folder))
-        } else if has("pom.xml") {
-            let words = vec![(JAR, java::prepare(folder)?)];
-            Ok(Self { words, ..made(java::machine()?, &["-jar", JAR], folder) })
-        } else if has("go.mod") {
-            Ok(made(go::prepare(folder)?, &[], folder))
-        } else if has("start.sh") {
-            let shell = process::which("sh").context("sh is not on PATH")?;
-            let words = vec![(PACKAGES, debian::unpacked(packages)?)];
-            Ok(Self { words, ..made(shell, &["start.sh"], folder) })
-        } else {
-            bail!("{} has no package.json, requirements.txt, pom.xml, go.mod or start.sh", folder.display())
-        }
+        Ok(match kind {
+            Kind::Node => made(node::interpreter()?, &["app.js"], &node::prepare(folder)?, Vec::new()),
+            Kind::Python => made(python::prepare(folder)?, &["app.py"], folder, Vec::new()),
+            Kind::Java => {
+                let words = vec![(JAR, java::prepare(folder)?)];
+                made(java::machine()?, &["-jar", JAR], folder, words)
+            }
+            Kind::Go => made(go::prepare(folder)?, &[], folder, Vec::new()),
+            Kind::Script => {
+                let shell = process::which("sh").context("sh is not on PATH")?;
+                made(shell, &["start.sh"], folder, vec![(PACKAGES, debian::unpacked(packages)?)])
+            }
+        })
+    }
+
+    /// Whose ecosystem it is of.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The same, run by another interpreter.
+    #[must_use]
+    pub fn run_by(self, program: PathBuf) -> Self {
+        Self { program, ..self }
     }
 
     /// The service that starts without being told anything.

@@ -4,6 +4,7 @@
 //! in its own process group, with a log, ended when dropped.
 
 mod folder;
+mod reference;
 pub mod runtime;
 
 use std::{

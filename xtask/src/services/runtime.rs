@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::{Program, folder::Prepared};
+use super::{Program, folder::Prepared, reference::Reference};
 use crate::workspace;
 
 /// A service that registered.
@@ -21,24 +21,38 @@ pub struct Runtime {
     program: Program,
     /// What it registered with.
     registration: Value,
+    /// How to start it with OpenTelemetry's own SDK inside, if that was asked for and exists; else null.
+    reference: Value,
 }
 
 impl Runtime {
+    fn new(prepared: &Prepared, reference: Option<&Reference>, name: &str, service: &Value) -> Result<Self> {
+        let own: Vec<_> = words(&service["arguments"])?.into_iter().map(str::to_owned).collect();
+        let arguments = if service["arguments"].is_null() { prepared.arguments() } else { &own };
+        let script = service["program"].as_str();
+        Ok(Self {
+            program: prepared.service(name.to_owned(), script, arguments),
+            registration: service.clone(),
+            reference: reference.map_or(Value::Null, |sdk| sdk.to_json(name, script, arguments)),
+        })
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.program.name
     }
 
-    /// As test programs read it: as [`Program::to_json`], with the `registration`.
+    /// As test programs read it: as [`Program::to_json`], with the `registration` and the `reference`.
     pub fn to_json(&self) -> Value {
         let mut json = self.program.to_json();
         json["registration"] = self.registration.clone();
+        json["reference"] = self.reference.clone();
         json
     }
 }
 
-/// Makes those services ready whose names `wanted` says yes to.
-pub fn prepare(wanted: impl Fn(&str) -> bool, _with_reference: bool) -> Result<Vec<Runtime>> {
+/// Makes those services ready whose names `wanted` says yes to, on demand also with OpenTelemetry's own SDK.
+pub fn prepare(wanted: impl Fn(&str) -> bool, with_reference: bool) -> Result<Vec<Runtime>> {
     let mut all: Vec<Runtime> = Vec::new();
     for folder in folders(&workspace::root().join("tests/runtimes"))? {
         let list = read(&folder)?;
@@ -53,11 +67,12 @@ pub fn prepare(wanted: impl Fn(&str) -> bool, _with_reference: bool) -> Result<V
             continue;
         }
         let prepared = Prepared::new(&folder, &words(&list["packages"])?)?;
+        let reference = if with_reference { Reference::new(&folder, &prepared)? } else { None };
         for (name, service) in named {
             if all.iter().any(|other| other.name() == name) {
                 bail!("{}: another service is called {name} too", folder.display());
             }
-            all.push(Runtime { program: program(&prepared, name, service)?, registration: service.clone() });
+            all.push(Runtime::new(&prepared, reference.as_ref(), name, service)?);
         }
     }
     Ok(all)
@@ -76,12 +91,6 @@ fn read(folder: &Path) -> Result<Value> {
     let path = folder.join("runtime.json");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))
-}
-
-fn program(prepared: &Prepared, name: &str, service: &Value) -> Result<Program> {
-    let own: Vec<_> = words(&service["arguments"])?.into_iter().map(str::to_owned).collect();
-    let arguments = if service["arguments"].is_null() { prepared.arguments() } else { &own };
-    Ok(prepared.service(name.to_owned(), service["program"].as_str(), arguments))
 }
 
 /// A list of texts; none if there is no list.

@@ -23,7 +23,8 @@ use crate::{
 };
 
 /// The test programs of this step; that of Kubernetes has a step of its own.
-const INTEGRATION: [&str; 6] = ["capture", "fidelity", "operation", "refusals", "reload", "runtimes"];
+const INTEGRATION: [&str; 7] =
+    ["capture", "fidelity", "operation", "refusals", "reload", "runtimes", "timing"];
 
 /// Why this machine can't run eBPF programs; `None` if it can.
 fn obstacle(agent: &Path) -> Result<Option<String>> {

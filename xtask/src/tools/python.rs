@@ -4,6 +4,7 @@
 
 use std::{
     fs,
+    hash::Hash,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -37,13 +38,22 @@ fn interpreter() -> Result<PathBuf> {
 
 /// The interpreter of a virtual environment with the requirements of the service `source`.
 pub fn prepare(source: &Path) -> Result<PathBuf> {
+    prepare_with(source, &[], |_, _| Ok(()))
+}
+
+/// Likewise with `more` packages, and what `finish` adds by the new interpreter, logging there.
+pub fn prepare_with(
+    source: &Path,
+    more: &[&str],
+    finish: impl FnOnce(&Path, &Path) -> Result<()>,
+) -> Result<PathBuf> {
     let python = interpreter()?;
     let version = process::output(Command::new(&python).arg("--version"));
     let requirements = source.join("requirements.txt");
     let wanted =
         fs::read(&requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
-    let name = workspace::display(&requirements);
-    let dir = cache::get("python", &cache::key((&python, version, wanted)), |dir| {
+    let name = [&[workspace::display(&requirements).as_str()], more].concat().join(" ");
+    let dir = cache::get("python", &key((&python, version, wanted), more), |dir| {
         let log = workspace::log("pip");
         process::start_log(&log)?;
         Step::run(format!("making a virtual environment for {name} (pip install)"), |step| {
@@ -51,10 +61,16 @@ pub fn prepare(source: &Path) -> Result<PathBuf> {
             process::run(Command::new(&python).args(["-m", "venv"]).arg(dir), &log, INSTALL_LIMIT)?;
             let mut pip = Command::new(dir.join("bin/python"));
             pip.args(["-m", "pip", "install", "--disable-pip-version-check", "-r"]).arg(&requirements);
-            process::run(&mut pip, &log, INSTALL_LIMIT)
+            process::run(pip.args(more), &log, INSTALL_LIMIT)?;
+            finish(&dir.join("bin/python"), &log)
         })
     })?;
     Ok(dir.join("bin/python"))
+}
+
+/// The key of an environment; without more packages, that of the service's own.
+fn key(own: impl Hash, more: &[&str]) -> String {
+    if more.is_empty() { cache::key(own) } else { cache::key((own, more)) }
 }
 
 /// What a virtual environment is made of, where it is to run elsewhere.

@@ -9,7 +9,8 @@ use crate::bench::markdown::markdown;
 
 /// All tables.
 pub fn text(cells: &Cells) -> String {
-    let tables = [services(cells), routes(cells), loads(cells), clocks(cells)].map(|rows| markdown(&rows));
+    let tables = [(services(cells), 2), (routes(cells), 2), (loads(cells), 3), (clocks(cells), 2)];
+    let tables = tables.map(|(rows, texts)| markdown(&rows, texts));
     let failed: String = cells.failed.iter().map(|run| format!("\nFAILED: {run}")).collect();
     let faults = faults(cells);
     format!("\n{}{failed}{faults}", tables.join("\n"))

@@ -63,7 +63,7 @@ impl Table {
                 .to_vec(),
         ];
         agent.extend(self.rows.iter().filter(|row| !row.seen.is_empty()).map(Row::agent));
-        format!("\n{absolute}\n{relative}\n{}", markdown(&agent))
+        format!("\n{absolute}\n{relative}\n{}", markdown(&agent, 1))
     }
 
     fn grid(&self, title: &str, cell: impl Fn(&Row, usize) -> String) -> String {
@@ -71,7 +71,7 @@ impl Table {
         let line = |row: &Row| {
             [row.state.text()].into_iter().chain((0..CALLS.len()).map(|call| cell(row, call))).collect()
         };
-        markdown(&[head].into_iter().chain(self.rows.iter().map(line)).collect::<Vec<Vec<_>>>())
+        markdown(&[head].into_iter().chain(self.rows.iter().map(line)).collect::<Vec<Vec<_>>>(), 1)
     }
 
     /// An object a state.

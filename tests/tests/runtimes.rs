@@ -1,0 +1,71 @@
+//! Every runtime's service, in both probe modes: no link is wrong, no span is missing or invented, and what a service
+//! promises to be complete is.
+//!
+//! In: the services that registered in `tests/runtimes`. Out: a verdict for each cell of a small part of the matrix that
+//! `cargo xtask bench fidelity` measures.
+
+use std::path::Path;
+
+use sockspan_tests::{
+    given,
+    runtimes::{
+        plan::{self, Filter},
+        registration::Runtime,
+        run,
+    },
+};
+
+/// Requests a cell: twice as many as there are at a time.
+const REQUESTS: usize = 2 * plan::BASE;
+
+/// A test for each service.
+macro_rules! runtimes {
+    ($($test:ident => $name:literal),* $(,)?) => {
+        $(
+            #[test]
+            fn $test() {
+                matrix($name);
+            }
+        )*
+        const TESTED: &[&str] = &[$($name),*];
+    };
+}
+
+runtimes! {
+    nginx => "nginx",
+    node => "node",
+}
+
+#[test]
+fn every_service_has_its_test() {
+    let registered = Runtime::all().into_iter().map(|runtime| runtime.registration.name);
+    let mut registered: Vec<_> = registered.collect();
+    registered.sort();
+    let mut tested = TESTED.to_vec();
+    tested.sort_unstable();
+    assert_eq!(registered, tested, "a line in this file for each service in tests/runtimes");
+}
+
+/// All routes at one concurrency, by each client and each style of connections.
+fn matrix(name: &str) {
+    let runtime = Runtime::all().into_iter().find(|runtime| runtime.registration.name == name);
+    let runtime = runtime.unwrap_or_else(|| panic!("no service {name} is registered"));
+    let filter = Filter {
+        concurrencies: vec![plan::BASE],
+        modes: given::modes().iter().map(|mode| mode.text().to_owned()).collect(),
+        together: true,
+        ..Filter::default()
+    };
+    let mut broken = Vec::new();
+    for run in filter.runs(&runtime) {
+        for watched in
+            run::perform(&runtime, &run, given::amount(REQUESTS), Path::new(env!("CARGO_BIN_EXE_fidelity")))
+        {
+            watched.outcomes.iter().for_each(|outcome| println!("{outcome}"));
+            println!("{}", watched.drops);
+            let faults = watched.outcomes.into_iter().filter(|outcome| !outcome.is_as_promised());
+            broken.extend(faults.map(|outcome| outcome.to_string()));
+        }
+    }
+    assert!(broken.is_empty(), "{} cells are not as they must be:\n{}", broken.len(), broken.join("\n"));
+}

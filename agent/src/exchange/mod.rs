@@ -261,7 +261,8 @@ impl Exchanges {
         let exchanges = self.open.values().chain(self.waiting.iter());
         for exchange in exchanges.filter(|e| e.identity.tgid == tgid && !e.identity.is_told()) {
             let mut link = exchange.identity.link.borrow_mut();
-            if link.as_ref().is_some_and(|l| l.evidence == LinkEvidence::Thread) {
+            if link.as_ref().is_some_and(|l| matches!(l.evidence, LinkEvidence::Thread | LinkEvidence::Task))
+            {
                 *link = None;
             }
         }

@@ -145,6 +145,9 @@ pub fn answer(process: *mut Process, tid: u32, tgid: u32, connection: &mut Conne
             distrust(process, tgid);
         }
     }
+    if task::has_moved_on(process, tid, tgid, connection) {
+        distrust(process, tgid);
+    }
     release(connection);
 }
 

@@ -4,13 +4,15 @@
 //! signal) inherits nothing.
 
 use aya_ebpf::{
-    EbpfContext as _,
     macros::{map, uprobe},
     maps::LruHashMap,
     programs::ProbeContext,
 };
 
-use crate::kernel::{arch, context, read, traced};
+use crate::kernel::{
+    context,
+    probe::{argument, traced_ids},
+};
 
 /// The callback that runs on a thread. One read can call JavaScript several times, each with its end: the body of
 /// a request, then that it is complete. The calls of one read are told by the object they are made on.
@@ -35,19 +37,6 @@ fn callback(tid: u32, tgid: u32) -> Option<*mut Callback> {
     let callback = CALLBACKS.get_ptr_mut(tid)?;
     // SAFETY: a map value stays valid while the program runs.
     unsafe { ((*callback).tgid == tgid).then_some(callback) }
-}
-
-/// An argument of the probed function.
-#[inline(always)]
-fn argument(ctx: &ProbeContext, index: usize) -> u64 {
-    // SAFETY: the context is a pt_regs; the load is checked by the verifier.
-    unsafe { core::ptr::read_volatile(ctx.as_ptr().cast::<u64>().add(arch::FUNCTION[index & 1])) }
-}
-
-#[inline(always)]
-fn traced_ids() -> Option<(u32, u32)> {
-    let (tgid, tid) = read::ids();
-    traced::process(tgid).map(|_| (tgid, tid))
 }
 
 /// `uv_tcp_connect(req, …)`, `uv_write2`, `uv_shutdown`: the request is the first argument.

@@ -7,7 +7,7 @@
 use aya_ebpf::{macros::map, maps::LruHashMap};
 use sockspan_ebpf::{Policy, Process};
 
-use crate::kernel::{connection::Connection, context::Handle};
+use crate::kernel::{connection::Connection, context::Handle, greenlet};
 
 /// The exchange each task works for; none for those that work for nobody.
 #[map]
@@ -40,8 +40,8 @@ pub fn set(task: Handle, exchange: u64) {
 /// The exchange that the task running now works for; 0 for none, and where the task cannot be told.
 #[inline(always)]
 pub fn current(process: *mut Process, tid: u32, tgid: u32) -> u64 {
-    let _ = (tid, tgid);
     match policy(process) {
+        Some(Policy::Greenlet) => greenlet::current(process, tid, tgid),
         _ => 0,
     }
 }
@@ -49,8 +49,14 @@ pub fn current(process: *mut Process, tid: u32, tgid: u32) -> u64 {
 /// The task running now has read (more of) a request: it works for that exchange.
 #[inline(always)]
 pub fn serve(process: *mut Process, tid: u32, tgid: u32, connection: &Connection) {
-    let _ = (tid, tgid, connection);
     match policy(process) {
+        Some(Policy::Greenlet) => greenlet::serve(tid, tgid, connection),
         _ => {}
     }
+}
+
+/// Whether the task that begins to answer has taken up another request since: then tasks are no evidence either.
+#[inline(always)]
+pub fn has_moved_on(process: *mut Process, tid: u32, tgid: u32, connection: &Connection) -> bool {
+    policy(process) == Some(Policy::Greenlet) && greenlet::has_moved_on(tid, tgid, connection)
 }

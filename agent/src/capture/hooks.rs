@@ -3,6 +3,8 @@
 //!
 //! In: the files a process has mapped. Out: [`Hook`]s for [`super::Traced::add`].
 
+mod greenlet;
+mod method;
 mod node;
 
 use std::{
@@ -51,14 +53,28 @@ struct Rule {
 
 /// Node's hooks in `files`: the executable, or libnode and libuv where a distribution splits them.
 pub fn node(files: &[PathBuf]) -> Hooks {
-    find(files, &node::RULES)
+    find(files, &node::PREFIXES, &node::RULES)
 }
 
-fn find(files: &[PathBuf], rules: &[Rule]) -> Hooks {
+/// Greenlet's hooks in `modules`, its own and copies of it, and what tells threads from other greenlets in `pythons`:
+/// the executable, or libpython.
+pub fn greenlet(modules: &[PathBuf], pythons: &[PathBuf]) -> Hooks {
+    let thread = pythons.iter().flat_map(|file| greenlet::thread(file)).collect::<Vec<_>>();
+    let rules = if thread.is_empty() { &greenlet::ALONE } else { &greenlet::LENDING };
+    let mut found = find(modules, &greenlet::PREFIXES, rules);
+    if thread.is_empty() {
+        found.absent.push("_thread.get_native_id".into());
+    }
+    found.hooks.extend(thread);
+    found
+}
+
+/// What begins with one of `prefixes` in `files`, by `rules`.
+fn find(files: &[PathBuf], prefixes: &[&str], rules: &[Rule]) -> Hooks {
     let mut found = Hooks::default();
     let mut met = vec![false; rules.len()];
     for file in files {
-        let Ok(functions) = exported(file) else { continue };
+        let Ok(functions) = exported(file, prefixes) else { continue };
         for (name, offset) in functions {
             for (rule, met) in rules.iter().zip(&mut met).filter(|(rule, _)| (rule.matches)(&name)) {
                 *met = true;
@@ -82,7 +98,7 @@ fn find(files: &[PathBuf], rules: &[Rule]) -> Hooks {
 }
 
 /// The functions a file exports that any rule could mean, with the offsets at which to probe them.
-fn exported(path: &Path) -> Result<Vec<(String, u64)>, Box<dyn std::error::Error>> {
+fn exported(path: &Path, prefixes: &[&str]) -> Result<Vec<(String, u64)>, Box<dyn std::error::Error>> {
     let mut file = File::open(path)?;
     let cache = ReadCache::new(File::open(path)?);
     let elf = ElfFile64::<object::Endianness, _>::parse(&cache)?;
@@ -91,7 +107,7 @@ fn exported(path: &Path) -> Result<Vec<(String, u64)>, Box<dyn std::error::Error
     let mut functions = Vec::new();
     for symbol in elf.dynamic_symbols().filter(|s| s.is_definition() && s.kind() == SymbolKind::Text) {
         let Ok(name) = symbol.name() else { continue };
-        if !node::PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+        if !prefixes.iter().any(|prefix| name.starts_with(prefix)) {
             continue;
         }
         let at = segments.iter().find(|(address, _, size)| {
@@ -102,12 +118,17 @@ fn exported(path: &Path) -> Result<Vec<(String, u64)>, Box<dyn std::error::Error
         }
     }
     for (_, offset) in &mut functions {
-        let mut code = [0u8; 16];
-        file.seek(SeekFrom::Start(*offset))?;
-        let got = file.read(&mut code)?;
-        *offset += cheap_entry(code.get(..got).unwrap_or_default());
+        *offset += cheap_start(&mut file, *offset)?;
     }
     Ok(functions)
+}
+
+/// Bytes from the beginning of the function at `offset` to the instruction to probe.
+fn cheap_start(file: &mut File, offset: u64) -> std::io::Result<u64> {
+    let mut code = [0u8; 16];
+    file.seek(SeekFrom::Start(offset))?;
+    let got = file.read(&mut code)?;
+    Ok(cheap_entry(code.get(..got).unwrap_or_default()))
 }
 
 /// Bytes from a function's first instruction to the one to probe. The kernel emulates a breakpoint on a push or

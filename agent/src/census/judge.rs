@@ -9,8 +9,11 @@ use std::{fs, path::PathBuf};
 use sockspan_ebpf::{Layout, Policy};
 
 use crate::{
-    capture::{chain, hooks},
-    process::{Process, Runtime, event_loop, has_no_event_loop_modules},
+    capture::{
+        chain,
+        hooks::{self, Hooks},
+    },
+    process::{Process, Runtime, event_loop, has_no_event_loop_modules, uses_greenlets},
 };
 
 use super::Census;
@@ -35,6 +38,11 @@ impl Moment {
     /// Whether it descends from a traced process, whatever /proc says of its parent.
     pub(super) fn inherits(self) -> bool {
         matches!(self, Self::Fork | Self::Exec { inherits: true, .. })
+    }
+
+    /// Whether greenlets can be told already: a child has those that its parent has loaded.
+    fn shows_greenlets(self) -> bool {
+        matches!(self, Self::Found | Self::Fork)
     }
 
     /// Whether a process on `runtime` can be judged already. A child that has loaded nothing but what threads need
@@ -70,7 +78,12 @@ impl Census {
     /// The policy a runtime allows, its hooks attached: before the process's first event counts.
     pub(super) fn judge(&mut self, process: &Process, runtime: &Runtime, moment: Moment) -> Judgement {
         match runtime {
-            Runtime::Node { .. } => self.hook(process.pid()),
+            Runtime::Node { .. } => self.node(process.pid()),
+            Runtime::Python { .. }
+                if moment.shows_greenlets() && uses_greenlets(&self.procfs, process.pid(), runtime) =>
+            {
+                self.greenlets(process.pid())
+            }
             Runtime::Java | Runtime::Python { .. } | Runtime::Ruby => {
                 if !moment.shows(runtime) {
                     return headers("it has only begun, and shows how it serves when it does");
@@ -85,32 +98,53 @@ impl Census {
         }
     }
 
-    fn hook(&mut self, pid: u32) -> Judgement {
+    fn node(&mut self, pid: u32) -> Judgement {
+        let found = hooks::node(&self.files(pid, &["libnode.so", "libuv.so"], true));
+        self.hook(pid, &found, Policy::Loop, "Node", "event loop", "libuv and Node")
+    }
+
+    fn greenlets(&mut self, pid: u32) -> Judgement {
+        let modules = self.files(pid, &["_greenlet."], false);
+        let found = hooks::greenlet(&modules, &self.files(pid, &["libpython"], true));
+        self.hook(pid, &found, Policy::Greenlet, "greenlet", "greenlets", "greenlet and CPython")
+    }
+
+    /// Sets the hooks by which requests are told apart in what is `told`.
+    fn hook(
+        &mut self,
+        pid: u32,
+        found: &Hooks,
+        policy: Policy,
+        of: &str,
+        told: &str,
+        places: &str,
+    ) -> Judgement {
         if !self.traced.has_uprobes() {
-            return headers("Node's event loop needs uprobes, which are off");
+            return headers(format_args!("to tell {told} apart needs uprobes, which are off"));
         }
-        let found = hooks::node(&self.binaries(pid));
         if !found.missing.is_empty() {
-            return headers(format_args!("this Node does not export {}", found.missing.join(", ")));
+            return headers(format_args!("this {of} does not export {}", found.missing.join(", ")));
         }
         if let Err(error) = self.traced.hook(pid, &found.hooks) {
             return headers(refused(&error));
         }
-        let mut causality = format!("event loop, by {} hooks in libuv and Node", found.hooks.len());
+        let mut causality = format!("{told}, by {} hooks in {places}", found.hooks.len());
         if !found.absent.is_empty() {
             causality.push_str(&format!("; it does not export {}", found.absent.join(", ")));
         }
-        judged(Policy::Loop, causality)
+        judged(policy, causality)
     }
 
-    /// The files in which a Node process can have libuv and itself, as they are seen from here.
-    fn binaries(&self, pid: u32) -> Vec<PathBuf> {
+    /// The libraries a process has mapped whose names begin so, with its executable before them if that is `wanted`; as
+    /// they are seen from here.
+    fn files(&self, pid: u32, names: &[&str], executable: bool) -> Vec<PathBuf> {
         let maps = fs::read_to_string(self.procfs.path(pid, "maps")).unwrap_or_default();
-        let mut files = vec![self.procfs.path(pid, "exe")];
+        let mut files = Vec::new();
+        files.extend(executable.then(|| self.procfs.path(pid, "exe")));
         for line in maps.lines() {
             let Some(path) = line.split_whitespace().nth(5) else { continue };
             let name = path.rsplit('/').next().unwrap_or_default();
-            if name.starts_with("libnode.so") || name.starts_with("libuv.so") {
+            if name.contains(".so") && names.iter().any(|wanted| name.starts_with(wanted)) {
                 let file = self.procfs.path(pid, "root").join(path.trim_start_matches('/'));
                 if !files.contains(&file) {
                     files.push(file);

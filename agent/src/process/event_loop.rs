@@ -62,6 +62,13 @@ pub fn event_loop(procfs: &Procfs, pid: u32, runtime: &Runtime) -> Option<String
     }
 }
 
+/// Whether process `pid` serves requests with greenlets: by gevent, or by eventlet or another that brings no modules of its
+/// own. Within asyncio, greenlets do the work of its tasks.
+pub fn uses_greenlets(procfs: &Procfs, pid: u32, runtime: &Runtime) -> bool {
+    let &Runtime::Python { asyncio, greenlet, gevent, uvloop } = runtime else { return false };
+    greenlet && !uvloop && (gevent || (!asyncio && holds_epoll(procfs, pid)))
+}
+
 /// Whether a process on `runtime` has loaded nothing that an event loop could be made of.
 pub fn has_no_event_loop_modules(runtime: &Runtime) -> bool {
     matches!(runtime, Runtime::Python { asyncio: false, greenlet: false, gevent: false, uvloop: false })

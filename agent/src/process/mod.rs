@@ -45,7 +45,7 @@ use std::path::PathBuf;
 
 pub use self::{
     cgroup::{Berth, berths, container_id},
-    event_loop::{event_loop, has_no_event_loop_modules},
+    event_loop::{event_loop, has_no_event_loop_modules, uses_greenlets},
     host::Host,
     ports::Listeners,
     procfs::{Error, Glance, Procfs},

@@ -147,8 +147,9 @@ def job():
         time.sleep(JOB_MS / 1000)
         try:
             call(alone("job"))
-        except OSError:
-            pass
+        except Exception:
+            # The next service may not be there yet.
+            continue
 
 
 if JOB_MS:

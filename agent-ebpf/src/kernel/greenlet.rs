@@ -1,0 +1,152 @@
+//! Greenlets (gevent, eventlet): which one runs on a thread, and for which exchange. Breakpoints in the greenlet module
+//! and one in CPython, in the traced process alone.
+//!
+//! The greenlet that reads a request works for it. One that is made while another works for an exchange works for that
+//! too: it is lent. But not on another thread, where gevent's pool has its workers; and not as a thread of Python's,
+//! which gevent makes a greenlet of: a pool's workers take the work of all who come.
+
+use aya_ebpf::{
+    macros::{map, uprobe},
+    maps::LruHashMap,
+    programs::ProbeContext,
+};
+use sockspan_ebpf::{Process, process_flag};
+
+use crate::kernel::{
+    connection::Connection,
+    context::Handle,
+    probe::{argument, traced_ids},
+    task,
+};
+
+/// The greenlet that runs on a thread.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Running {
+    /// greenlet's object of C++; it is not moved while it lives.
+    greenlet: u64,
+    /// Thread ids are reused.
+    tgid: u64,
+}
+
+/// What a greenlet works for that has read no request itself.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Lent {
+    exchange: u64,
+    /// The thread that it was made on.
+    tid: u64,
+}
+
+/// No entry for a thread that has not changed greenlets since the hooks are there: which one it runs is not known.
+#[map]
+static RUNNING: LruHashMap<u32, Running> = LruHashMap::with_max_entries(16384, 0);
+
+#[map]
+static LENT: LruHashMap<Handle, Lent> = LruHashMap::with_max_entries(16384, 0);
+
+#[inline(always)]
+fn handle(tgid: u32, greenlet: u64) -> Handle {
+    Handle { tgid: u64::from(tgid), address: greenlet }
+}
+
+/// The greenlet that runs on the thread, if that is known.
+#[inline(always)]
+fn running(tid: u32, tgid: u32) -> Option<Handle> {
+    // SAFETY: copied out at once.
+    let running = unsafe { RUNNING.get(tid) }.filter(|r| r.tgid == u64::from(tgid))?;
+    Some(handle(tgid, running.greenlet))
+}
+
+/// Forgets the thread.
+#[inline(always)]
+pub fn forget(tid: u32) {
+    let _ = RUNNING.remove(tid);
+}
+
+/// The exchange that the greenlet running on the thread works for; 0 for none.
+#[inline(always)]
+pub fn current(process: *mut Process, tid: u32, tgid: u32) -> u64 {
+    // SAFETY: a map value stays valid while the program runs.
+    if unsafe { (*process).flags } & process_flag::MULTIPLEXED != 0 {
+        return 0;
+    }
+    works_for(tid, tgid)
+}
+
+#[inline(always)]
+fn works_for(tid: u32, tgid: u32) -> u64 {
+    let Some(greenlet) = running(tid, tgid) else { return 0 };
+    let own = task::exchange_of(greenlet);
+    if own != 0 {
+        return own;
+    }
+    // SAFETY: copied out at once.
+    unsafe { LENT.get(greenlet) }.filter(|lent| lent.tid == u64::from(tid)).map_or(0, |lent| lent.exchange)
+}
+
+/// The greenlet running on the thread has read (more of) a request.
+#[inline(always)]
+pub fn serve(tid: u32, tgid: u32, connection: &Connection) {
+    if let Some(greenlet) = running(tid, tgid) {
+        task::set(greenlet, connection.exchange);
+    }
+}
+
+/// Whether the greenlet that answers has read another request since: it is an event loop of its own, and proves nothing.
+#[inline(always)]
+pub fn has_moved_on(tid: u32, tgid: u32, connection: &Connection) -> bool {
+    let own = running(tid, tgid).map_or(0, task::exchange_of);
+    own != 0 && own != connection.exchange
+}
+
+/// `Greenlet::g_switchstack_success()`: the thread has changed to the greenlet that is the second argument; the first is
+/// where the result goes.
+#[uprobe]
+pub fn greenlet_switch(ctx: ProbeContext) -> u32 {
+    let Some((tgid, tid)) = traced_ids() else { return 0 };
+    let running = Running { greenlet: argument(&ctx, 1), tgid: u64::from(tgid) };
+    match RUNNING.get_ptr_mut(tid) {
+        // SAFETY: a map value stays valid while the program runs, and only this thread writes this one.
+        Some(known) => unsafe { *known = running },
+        None => {
+            let _ = RUNNING.insert(tid, running, 0);
+        }
+    }
+    0
+}
+
+/// `UserGreenlet(…)`: a greenlet is made by the one that runs, whose exchange it is lent. The address was another's.
+#[uprobe]
+pub fn greenlet_lend(ctx: ProbeContext) -> u32 {
+    let Some((tgid, tid)) = traced_ids() else { return 0 };
+    let made = handle(tgid, argument(&ctx, 0));
+    let exchange = works_for(tid, tgid);
+    task::set(made, 0);
+    if exchange == 0 {
+        let _ = LENT.remove(made);
+    } else {
+        let _ = LENT.insert(made, Lent { exchange, tid: u64::from(tid) }, 0);
+    }
+    0
+}
+
+/// `MainGreenlet(…)`, and every greenlet where it cannot be told which of them are threads: it works for nobody.
+#[uprobe]
+pub fn greenlet_make(ctx: ProbeContext) -> u32 {
+    let Some((tgid, _)) = traced_ids() else { return 0 };
+    let made = handle(tgid, argument(&ctx, 0));
+    task::set(made, 0);
+    let _ = LENT.remove(made);
+    0
+}
+
+/// `_thread.get_native_id()`: with that a thread of Python's begins. Whoever it was made by, what it does is not known.
+#[uprobe]
+pub fn greenlet_thread(_ctx: ProbeContext) -> u32 {
+    let Some((tgid, tid)) = traced_ids() else { return 0 };
+    if let Some(greenlet) = running(tid, tgid) {
+        let _ = LENT.remove(greenlet);
+    }
+    0
+}

@@ -1,0 +1,19 @@
+//! What all breakpoints in traced processes begin with.
+
+use aya_ebpf::{EbpfContext as _, programs::ProbeContext};
+
+use crate::kernel::{arch, read, traced};
+
+/// An argument of the probed function.
+#[inline(always)]
+pub fn argument(ctx: &ProbeContext, index: usize) -> u64 {
+    // SAFETY: the context is a pt_regs; the load is checked by the verifier.
+    unsafe { core::ptr::read_volatile(ctx.as_ptr().cast::<u64>().add(arch::FUNCTION[index & 1])) }
+}
+
+/// `(tgid, tid)` of the current task, if its process is traced.
+#[inline(always)]
+pub fn traced_ids() -> Option<(u32, u32)> {
+    let (tgid, tid) = read::ids();
+    traced::process(tgid).map(|_| (tgid, tid))
+}

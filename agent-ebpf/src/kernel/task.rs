@@ -7,7 +7,7 @@
 use aya_ebpf::{macros::map, maps::LruHashMap};
 use sockspan_ebpf::{Policy, Process};
 
-use crate::kernel::{connection::Connection, context::Handle};
+use crate::kernel::{asyncio, connection::Connection, context::Handle};
 
 /// The exchange each task works for; none for those that work for nobody.
 #[map]
@@ -40,17 +40,19 @@ pub fn set(task: Handle, exchange: u64) {
 /// The exchange that the task running now works for; 0 for none, and where the task cannot be told.
 #[inline(always)]
 pub fn current(process: *mut Process, tid: u32, tgid: u32) -> u64 {
-    let _ = (tid, tgid);
     match policy(process) {
+        Some(Policy::Asyncio) => asyncio::current(process, tid, tgid),
         _ => 0,
     }
 }
 
 /// The task running now has read (more of) a request: it works for that exchange.
 #[inline(always)]
-pub fn serve(process: *mut Process, tid: u32, tgid: u32, connection: &Connection) {
-    let _ = (tid, tgid, connection);
+pub fn serve(process: *mut Process, tid: u32, tgid: u32, connection: &mut Connection) {
     match policy(process) {
+        Some(Policy::Asyncio) => {
+            asyncio::serve(process, tid, tgid, connection);
+        }
         _ => {}
     }
 }

@@ -90,8 +90,12 @@ pub struct PythonLayout {
     pub thread_id: u32,
     /// `PyThreadState.context`.
     pub thread_context: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// `PyInterpreterState.next`.
+    pub interpreter_next: u32,
+    /// uvloop's `UVHandle._handle`: where a stream has libuv's; 0 where uvloop is not used.
+    pub stream_handle: u32,
+    /// libuv's `uv_stream_t.io_watcher.fd`.
+    pub handle_descriptor: u32,
 }
 
 /// How to get from the goroutine's register to its id.
@@ -162,6 +166,10 @@ pub struct Offsets {
     pub tcp_bytes_acked: u32,
     pub tcp_rcv_nxt: u32,
     pub tcp_bytes_received: u32,
+    /// `tcp_sock.lsndtime`: until it has sent, when a connection was accepted by the kernel, in jiffies.
+    pub tcp_lsndtime: u32,
+    /// `thread_struct.fsbase`: what a thread's `pthread_self` is on x86-64; 0 elsewhere.
+    pub task_fsbase: u32,
 }
 
 /// What the kernel side counts, by index into its counter map.

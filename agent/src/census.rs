@@ -148,16 +148,19 @@ impl Census {
         news
     }
 
-    /// Looks again, when it is due, at the processes whose threads are evidence: whether they still are.
+    /// Looks again, when it is due, at the processes whose threads are evidence: whether they still are; and at those that
+    /// have not served yet.
     pub fn review(&mut self) -> Vec<News> {
         let now = Instant::now();
         let mut due = Vec::new();
-        for entry in self.lock().values_mut().filter(|e| e.policy == Policy::Thread) {
+        for entry in self.lock().values_mut().filter(|e| e.is_reviewed()) {
             if entry.review.is_due(now) {
-                due.push(entry.pid);
+                due.push((entry.pid, entry.settled));
             }
         }
-        due.into_iter().flat_map(|pid| self.reconsider(pid)).collect()
+        // One that has not served yet may still come to run an event loop: only that it does says something.
+        due.retain(|(pid, settled)| *settled || self.runs_asyncio(*pid));
+        due.into_iter().flat_map(|(pid, _)| self.reconsider(pid)).collect()
     }
 
     /// A process took a turn.
@@ -174,6 +177,7 @@ impl Census {
             EventKind::Exec => {
                 // A new program is the same process; another one with its id is not.
                 let identity = self.procfs.identity(pid).ok();
+                self.traced.unhook(pid);
                 let before = self.lock().remove(&pid).filter(|e| Some(e.identity) == identity);
                 let named = before.as_ref().is_some_and(|e| e.named);
                 let inherits = before.is_some_and(|e| e.traced);
@@ -297,6 +301,8 @@ impl Census {
             runtime: runtime.language().to_owned(),
             causality,
             policy,
+            layout,
+            settled: moment.shows(&runtime),
             ..left
         };
         if let Err(error) = self.traced.add(pid, policy, layout) {
@@ -323,7 +329,7 @@ impl Census {
         }
         // Until now a child was what its parent is, or was.
         let parent = self.lock().get(&process.parent).map(|e| e.policy);
-        if moment == Moment::Fork && policy == Policy::None && parent.is_none_or(|p| p == Policy::Thread) {
+        if moment == Moment::Fork && policy != Policy::Thread && parent.is_none_or(|p| p == Policy::Thread) {
             news.push(News::Distrust(pid));
         }
         news
@@ -361,12 +367,15 @@ impl Census {
         }
         let runtime = Runtime::detect(&self.procfs, &process);
         let Judgement { policy, layout, causality } = self.judge(&process, &runtime, Moment::Found);
+        if entry.lapsed && policy == Policy::Thread {
+            return Vec::new();
+        }
         let mut news = Vec::new();
         if runtime.language() != entry.runtime {
             let resource = self.resource(&process, &runtime, entry.facts.as_ref());
             news.push(News::Arrival(Arrival { tgid: pid, resource, complete: entry.is_complete() }));
         }
-        let changed = policy != entry.policy;
+        let changed = policy != entry.policy || layout != entry.layout;
         if changed && self.traced.add(pid, policy, layout).is_err() {
             return news;
         }
@@ -380,7 +389,8 @@ impl Census {
         if let Some(entry) = self.lock().get_mut(&pid) {
             entry.lapsed |= lapsed;
             entry.runtime = runtime.language().to_owned();
-            (entry.policy, entry.causality) = (policy, causality);
+            (entry.policy, entry.layout, entry.causality) = (policy, layout, causality);
+            entry.settled = true;
             if changed {
                 entry.review = Review::soon(Instant::now());
             }

@@ -17,6 +17,12 @@ pub mod known {
     pub const CONNECT: u32 = 1 << 18;
     /// The connection has left the established state.
     pub const CLOSED: u32 = 1 << 19;
+    /// `context` was set by a task that wrote to the connection, and its event loop has not sent it yet.
+    pub const WRITTEN: u32 = 1 << 20;
+    /// A request came before the one ahead of it was answered: what reads here says nothing of what is served.
+    pub const PIPELINED: u32 = 1 << 21;
+    /// `accepted` is set.
+    pub const ACCEPTED: u32 = 1 << 22;
 }
 
 /// Whose turn it is in the conversation.
@@ -62,6 +68,9 @@ pub struct Connection {
     pub disorder: u8,
     /// Server: the thread that read the request last.
     pub server: u32,
+    /// Server: when the kernel accepted the connection or later, in jiffies.
+    pub accepted: u32,
+    pub reserved: u32,
     pub local: [u8; 16],
     pub peer: [u8; 16],
 }
@@ -199,6 +208,15 @@ pub fn find_bases(sock: u64, connection: &mut Connection) {
 pub fn is_start(c: &Connection, direction: u32, position: u32) -> bool {
     let base = if direction == Direction::Send as u32 { c.local_base } else { c.peer_base };
     c.flags & flag::WIRE as u32 != 0 && (position == base || position == base.wrapping_add(1))
+}
+
+/// Notes, at its first request, when the kernel accepted the connection: until then nothing was sent.
+#[inline(always)]
+pub fn note_accepted(sock: u64, c: &mut Connection) {
+    if c.flags & flag::SEQUENCE as u32 != 0 && c.exchange == 0 {
+        c.accepted = read::kernel(sock + offset!(tcp_lsndtime));
+        c.flags |= known::ACCEPTED;
+    }
 }
 
 /// The process turned out to be the client: it opened the connection, and its own count includes its SYN.

@@ -5,6 +5,7 @@ use aya_log_ebpf::debug;
 use sockspan_ebpf::{Direction, EventKind, LEFT, Policy, Role, process_flag};
 
 use crate::kernel::{
+    asyncio,
     connection::{self, Connection, known},
     context,
     emit::{self, Piece},
@@ -45,6 +46,7 @@ pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
     let mut flags = process_flag::UNJUDGED;
     if let Some(process) = traced::process(tgid) {
         context::forget(tid);
+        asyncio::forget(tid);
         greenlet::forget(tid);
         // Another program, another runtime: until the agent has looked, its threads prove nothing.
         // SAFETY: as above.
@@ -69,6 +71,7 @@ pub fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
         return 0;
     }
     context::forget(tid);
+    asyncio::forget(tid);
     greenlet::forget(tid);
     syscall::forget(tid);
     // The first thread may end before the others, and the last is counted out by now.

@@ -3,6 +3,7 @@
 //! and [`context`] remember, [`report`] and [`emit`] tell the agent.
 
 mod arch;
+mod asyncio;
 mod call;
 mod connection;
 mod context;

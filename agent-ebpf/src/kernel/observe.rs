@@ -77,6 +77,12 @@ pub fn fail(sock: u64, error: i32, process: *mut Process) -> u32 {
 /// A request begins on this connection: a new exchange, and for a client the evidence of its parent.
 #[inline(always)]
 fn begin(call: &mut Call, c: &mut Connection, process: *mut Process) {
+    if c.role == Role::Server as u8 {
+        if c.exchange != 0 && c.phase == REQUEST {
+            c.flags |= known::PIPELINED;
+        }
+        connection::note_accepted(call.sock, c);
+    }
     c.exchange = count::new_id();
     c.phase = REQUEST;
     call.piece.flags |= u32::from(flag::STARTS_MESSAGE | flag::STARTS_EXCHANGE);
@@ -96,10 +102,22 @@ fn begin(call: &mut Call, c: &mut Connection, process: *mut Process) {
             (parent, evidence) = (0, Evidence::None);
         }
     }
-    c.flags &= !known::CONNECT;
+    if c.flags & known::WRITTEN != 0 {
+        (parent, evidence) = written(parent, c.context);
+    }
+    c.flags &= !(known::CONNECT | known::WRITTEN);
     c.context = parent;
     call.piece.parent = parent;
     call.piece.evidence = evidence as u8;
+}
+
+/// What a task wrote its event loop may send later: it was written for `writer`, and is sent in the context of `sender`.
+#[inline(always)]
+fn written(sender: u64, writer: u64) -> (u64, Evidence) {
+    if writer == 0 || (sender != 0 && sender != writer) {
+        return (0, Evidence::None);
+    }
+    (writer, Evidence::Task)
 }
 
 /// The call carries request bytes. `false`: it belongs to nothing that is followed.

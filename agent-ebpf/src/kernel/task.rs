@@ -7,7 +7,7 @@
 use aya_ebpf::{macros::map, maps::LruHashMap};
 use sockspan_ebpf::{Policy, Process};
 
-use crate::kernel::{connection::Connection, context::Handle, greenlet};
+use crate::kernel::{asyncio, connection::Connection, context::Handle, greenlet};
 
 /// The exchange each task works for; none for those that work for nobody.
 #[map]
@@ -41,6 +41,7 @@ pub fn set(task: Handle, exchange: u64) {
 #[inline(always)]
 pub fn current(process: *mut Process, tid: u32, tgid: u32) -> u64 {
     match policy(process) {
+        Some(Policy::Asyncio) => asyncio::current(process, tid, tgid),
         Some(Policy::Greenlet) => greenlet::current(process, tid, tgid),
         _ => 0,
     }
@@ -48,8 +49,11 @@ pub fn current(process: *mut Process, tid: u32, tgid: u32) -> u64 {
 
 /// The task running now has read (more of) a request: it works for that exchange.
 #[inline(always)]
-pub fn serve(process: *mut Process, tid: u32, tgid: u32, connection: &Connection) {
+pub fn serve(process: *mut Process, tid: u32, tgid: u32, connection: &mut Connection) {
     match policy(process) {
+        Some(Policy::Asyncio) => {
+            asyncio::serve(process, tid, tgid, connection);
+        }
         Some(Policy::Greenlet) => greenlet::serve(tid, tgid, connection),
         _ => {}
     }

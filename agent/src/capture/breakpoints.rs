@@ -8,7 +8,7 @@ use aya::{
     Ebpf,
     programs::{
         UProbe,
-        uprobe::{UProbeLink, UProbeScope},
+        uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope},
     },
 };
 
@@ -66,7 +66,11 @@ fn one_by_one(ebpf: &mut Ebpf, tgid: NonZeroU32, hooks: &[Hook]) -> Result<Vec<U
             .ok_or(Error::NoProgram(hook.program))?
             .try_into()
             .map_err(wrong)?;
-        let id = program.attach(hook.offset, &hook.file, UProbeScope::OneProcess(tgid)).map_err(wrong)?;
+        let place = UProbeAttachPoint {
+            location: UProbeAttachLocation::AbsoluteOffset(hook.offset),
+            cookie: (hook.cookie != 0).then_some(hook.cookie),
+        };
+        let id = program.attach(place, &hook.file, UProbeScope::OneProcess(tgid)).map_err(wrong)?;
         program.take_link(id).map_err(wrong)
     };
     hooks.iter().map(set).collect()
@@ -78,9 +82,9 @@ fn together(multi: &Multi, tgid: NonZeroU32, hooks: &[Hook]) -> Result<Vec<Link>
     let groups = sorted.chunk_by(|a, b| (a.program, &a.file) == (b.program, &b.file));
     let set = |group: &[&Hook]| {
         let Hook { program, file, .. } = group.first()?;
-        let offsets: Vec<u64> = group.iter().map(|hook| hook.offset).collect();
+        let places: Vec<(u64, u64)> = group.iter().map(|hook| (hook.offset, hook.cookie)).collect();
         let wrong = |source| Error::Breakpoints { program, source };
-        Some(multi.attach(program, file, &offsets, tgid.get()).map_err(wrong))
+        Some(multi.attach(program, file, &places, tgid.get()).map_err(wrong))
     };
     groups.filter_map(set).collect()
 }

@@ -3,9 +3,11 @@
 //!
 //! In: the files a process has mapped. Out: [`Hook`]s for [`super::Traced::add`].
 
+mod code;
 mod greenlet;
 mod method;
 mod node;
+mod python;
 
 use std::{
     fs::File,
@@ -18,6 +20,8 @@ use object::{
     read::{ReadCache, elf::ElfFile64},
 };
 
+pub use python::python;
+
 /// A probe in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hook {
@@ -27,6 +31,8 @@ pub struct Hook {
     pub file: PathBuf,
     /// Where in the file.
     pub offset: u64,
+    /// What the program is told of this place.
+    pub cookie: u64,
     /// The function's name.
     pub function: String,
 }
@@ -82,6 +88,7 @@ fn find(files: &[PathBuf], prefixes: &[&str], rules: &[Rule]) -> Hooks {
                     program: rule.program,
                     file: file.clone(),
                     offset,
+                    cookie: 0,
                     function: name.clone(),
                 });
             }

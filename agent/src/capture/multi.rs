@@ -114,11 +114,12 @@ impl Multi {
         Ok(Self { programs })
     }
 
-    /// Attaches `program` to these offsets in `file`, for one process alone.
+    /// Attaches `program` to these offsets in `file`, each with what the program is told of it, for one process alone.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn attach(&self, program: &str, file: &Path, offsets: &[u64], tgid: u32) -> io::Result<Link> {
+    pub fn attach(&self, program: &str, file: &Path, places: &[(u64, u64)], tgid: u32) -> io::Result<Link> {
+        let (offsets, cookies): (Vec<u64>, Vec<u64>) = places.iter().copied().unzip();
         let unknown = || io::Error::new(io::ErrorKind::NotFound, "no such program");
         let program = self.programs.get(program).ok_or_else(unknown)?;
         let path = CString::new(file.as_os_str().as_bytes())?;
@@ -131,7 +132,7 @@ impl Multi {
             path: path.as_ptr().expose_provenance() as u64,
             offsets: offsets.as_ptr().expose_provenance() as u64,
             ref_ctr_offsets: 0,
-            cookies: 0,
+            cookies: cookies.as_ptr().expose_provenance() as u64,
             cnt: u32::try_from(offsets.len()).map_err(many)?,
             multi_flags: 0,
             pid: tgid,

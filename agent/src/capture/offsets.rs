@@ -47,5 +47,8 @@ pub fn resolve(btf: &Btf<'_>) -> Result<Offsets, Error> {
         tcp_bytes_acked: btf.offset("tcp_sock.bytes_acked")?,
         tcp_rcv_nxt: btf.offset("tcp_sock.rcv_nxt")?,
         tcp_bytes_received: btf.offset("tcp_sock.bytes_received")?,
+        tcp_lsndtime: btf.offset("tcp_sock.lsndtime")?,
+        // Where it is not looked for, CPython's tasks are not told.
+        task_fsbase: btf.offset("task_struct.thread.fsbase").unwrap_or_default(),
     })
 }

@@ -38,7 +38,7 @@ const LIFECYCLE: [&str; 4] =
 const SOCKET: [&str; 2] = ["sock_send_length", "sock_recv_length"];
 
 /// The programs that uprobes run.
-pub const UPROBES: [&str; 11] = [
+pub const UPROBES: [&str; 15] = [
     "uv_save_first",
     "uv_save_second",
     "uv_resume",
@@ -50,6 +50,10 @@ pub const UPROBES: [&str; 11] = [
     "greenlet_lend",
     "greenlet_make",
     "greenlet_thread",
+    "py_birth",
+    "py_death",
+    "py_enter",
+    "py_write",
 ];
 
 /// The reader is woken when one part in so many of the ring buffer is full.

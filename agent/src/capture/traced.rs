@@ -26,16 +26,16 @@ pub struct Traced {
     ebpf: Ebpf,
     map: HashMap<MapData, u32, Plain<Process>>,
     breakpoints: Breakpoints,
-    held: Table<u32, Held>,
+    held: Table<u32, Vec<(Vec<Hook>, Held)>>,
     /// Takes what is to be detached: that can take the kernel seconds.
-    leaving: Sender<Held>,
+    leaving: Sender<Vec<(Vec<Hook>, Held)>>,
 }
 
 impl Traced {
     pub(super) fn take(mut ebpf: Ebpf, breakpoints: Breakpoints) -> Result<Self, Error> {
         let map = ebpf.take_map("PROCESSES").ok_or(Error::NoMap("PROCESSES"))?;
         let map = HashMap::try_from(map).map_err(|e| Error::Map("PROCESSES", Box::new(e)))?;
-        let (leaving, left) = mpsc::channel::<Held>();
+        let (leaving, left) = mpsc::channel::<Vec<(Vec<Hook>, Held)>>();
         let detach = move || left.into_iter().for_each(drop);
         thread::Builder::new().name("sockspan-detach".into()).spawn(detach).map_err(Error::Thread)?;
         Ok(Self { ebpf, map, breakpoints, held: Table::new(), leaving })
@@ -55,15 +55,20 @@ impl Traced {
         self.breakpoints.are_on()
     }
 
-    /// Attaches a process's hooks, all or none; call it before [`Traced::add`] so that no event comes first.
+    /// Attaches those of a process's hooks that are not attached yet, all or none; call it before [`Traced::add`] so that
+    /// no event comes first.
     ///
     /// # Errors
     /// What the kernel said of the first hook that failed.
     pub fn hook(&mut self, tgid: u32, hooks: &[Hook]) -> Result<(), Error> {
-        self.unhook(tgid);
         let Some(pid) = NonZeroU32::new(tgid) else { return Ok(()) };
-        let held = self.breakpoints.set(&mut self.ebpf, pid, hooks)?;
-        self.held.insert(tgid, held);
+        let set = self.held.entry(tgid).or_default();
+        let is_new = |hook: &&Hook| !set.iter().any(|(held, _)| held.contains(hook));
+        let new: Vec<Hook> = hooks.iter().filter(is_new).cloned().collect();
+        if !new.is_empty() {
+            let held = self.breakpoints.set(&mut self.ebpf, pid, &new)?;
+            set.push((new, held));
+        }
         Ok(())
     }
 

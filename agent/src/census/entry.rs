@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde::Serialize;
-use sockspan_ebpf::Policy;
+use sockspan_ebpf::{Layout, Policy};
 
 use super::{departed::Memory, seat::Seat};
 use crate::{
@@ -54,6 +54,12 @@ pub struct Entry {
     /// What the kernel side goes by.
     #[serde(skip)]
     pub(super) policy: Policy,
+    /// Where its runtime keeps its tasks.
+    #[serde(skip)]
+    pub(super) layout: Layout,
+    /// It was judged by how it serves, not by what it may come to.
+    #[serde(skip)]
+    pub(super) settled: bool,
     /// Its threads were evidence, until it was seen to run an event loop.
     #[serde(skip)]
     pub(super) lapsed: bool,
@@ -90,6 +96,8 @@ impl Entry {
             causality: String::new(),
             identity,
             policy: Policy::None,
+            layout: Layout::default(),
+            settled: false,
             lapsed: false,
             review: Review::soon(Instant::now()),
             berth: None,
@@ -108,9 +116,25 @@ impl Entry {
         self
     }
 
-    /// Whether another look can find another policy for it. Hooks in an event loop stay.
+    /// Whether another look can find another policy for it. Hooks in an event loop stay; an asyncio can be found to have
+    /// loaded uvloop.
     pub(super) fn may_change(&self) -> bool {
-        self.traced && !self.lapsed && matches!(self.policy, Policy::None | Policy::Thread)
+        let changes = match self.policy {
+            Policy::None | Policy::Thread => !self.lapsed,
+            Policy::Asyncio => self.layout.python.stream_handle == 0,
+            _ => false,
+        };
+        self.traced && changes
+    }
+
+    /// Whether it is worth another look although nothing was heard of it.
+    pub(super) fn is_reviewed(&self) -> bool {
+        let open = match self.policy {
+            Policy::None => !self.settled && self.runtime == "python",
+            Policy::Thread | Policy::Asyncio => true,
+            _ => false,
+        };
+        open && self.may_change()
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
         chain,
         hooks::{self, Hooks},
     },
-    process::{Process, Runtime, event_loop, has_no_event_loop_modules, uses_greenlets},
+    process::{CPython, Process, PythonLoop, Runtime, event_loop, has_no_event_loop_modules, python_loop},
 };
 
 use super::Census;
@@ -40,14 +40,9 @@ impl Moment {
         matches!(self, Self::Fork | Self::Exec { inherits: true, .. })
     }
 
-    /// Whether greenlets can be told already: a child has those that its parent has loaded.
-    fn shows_greenlets(self) -> bool {
-        matches!(self, Self::Found | Self::Fork)
-    }
-
     /// Whether a process on `runtime` can be judged already. A child that has loaded nothing but what threads need
     /// serves as its parent was made to.
-    fn shows(self, runtime: &Runtime) -> bool {
+    pub(super) fn shows(self, runtime: &Runtime) -> bool {
         match (self, runtime) {
             (Self::Found, _) | (Self::Fork, Runtime::Ruby | Runtime::Java) => true,
             (Self::Fork, Runtime::Python { .. }) => has_no_event_loop_modules(runtime),
@@ -69,6 +64,13 @@ fn headers(why: impl std::fmt::Display) -> Judgement {
     judged(Policy::None, format!("headers only: {why}"))
 }
 
+/// What is said of a process before it shows with what it serves.
+const BEGUN: &str = "it has only begun, and shows how it serves when it does";
+
+fn threads() -> Judgement {
+    judged(Policy::Thread, "threads: a thread serves one request at a time".into())
+}
+
 /// A policy that goes by no tasks.
 fn judged(policy: Policy, causality: String) -> Judgement {
     Judgement { policy, layout: Layout::default(), causality }
@@ -79,23 +81,73 @@ impl Census {
     pub(super) fn judge(&mut self, process: &Process, runtime: &Runtime, moment: Moment) -> Judgement {
         match runtime {
             Runtime::Node { .. } => self.node(process.pid()),
-            Runtime::Python { .. }
-                if moment.shows_greenlets() && uses_greenlets(&self.procfs, process.pid(), runtime) =>
-            {
-                self.greenlets(process.pid())
-            }
-            Runtime::Java | Runtime::Python { .. } | Runtime::Ruby => {
+            Runtime::Python { .. } => self.python(process.pid(), runtime, moment),
+            Runtime::Java | Runtime::Ruby => {
                 if !moment.shows(runtime) {
-                    return headers("it has only begun, and shows how it serves when it does");
+                    return headers(BEGUN);
                 }
                 match event_loop(&self.procfs, process.pid(), runtime) {
                     Some(found) => headers(found),
-                    None => judged(Policy::Thread, "threads: a thread serves one request at a time".into()),
+                    None => threads(),
                 }
             }
             Runtime::Go => headers("goroutines move between threads"),
             other => headers(format_args!("nothing is known of how {} serves requests", other.language())),
         }
+    }
+
+    /// A Python with an event loop goes by its tasks, one without by its threads. A child that may come to run one has the
+    /// hooks before it does: in one that serves by threads after all they prove nothing.
+    fn python(&mut self, pid: u32, runtime: &Runtime, moment: Moment) -> Judgement {
+        match (python_loop(&self.procfs, pid, runtime), runtime) {
+            (Some(PythonLoop::Asyncio | PythonLoop::Uvloop), _) => self.asyncio(pid),
+            (Some(PythonLoop::Greenlets), _) => self.greenlets(pid),
+            (None, _) if moment.shows(runtime) => {
+                self.traced.unhook(pid);
+                threads()
+            }
+            (None, Runtime::Python { asyncio: true, gevent: false, .. }) if moment == Moment::Fork => {
+                self.asyncio(pid)
+            }
+            (None, _) => headers(BEGUN),
+        }
+    }
+
+    /// Whether a process waits with asyncio now.
+    pub(super) fn runs_asyncio(&self, pid: u32) -> bool {
+        let Ok(process) = self.procfs.process(pid) else { return false };
+        let runtime = Runtime::detect(&self.procfs, &process);
+        let found = python_loop(&self.procfs, pid, &runtime);
+        matches!(found, Some(PythonLoop::Asyncio | PythonLoop::Uvloop))
+    }
+
+    fn asyncio(&mut self, pid: u32) -> Judgement {
+        if !cfg!(target_arch = "x86_64") {
+            return headers("asyncio's tasks are told on x86-64 only");
+        }
+        if !self.traced.has_uprobes() {
+            return headers("asyncio's tasks need uprobes, which are off");
+        }
+        let python = match CPython::find(&self.procfs, pid) {
+            Ok(python) => python,
+            Err(why) => return headers(format_args!("asyncio, but {why}")),
+        };
+        let found = hooks::python(&python);
+        if !found.missing.is_empty() {
+            let missing = found.missing.join(", ");
+            return headers(format_args!("asyncio, but the code of its Python is not understood: {missing}"));
+        }
+        if let Err(error) = self.traced.hook(pid, &found.hooks) {
+            return headers(refused(&error));
+        }
+        let uvloop = if python.uvloop.is_some() { " and uvloop" } else { "" };
+        let (count, minor) = (found.hooks.len(), python.minor);
+        let mut causality = format!("asyncio's tasks, by {count} hooks in Python 3.{minor}{uvloop}");
+        if !found.absent.is_empty() {
+            causality.push_str(&format!("; not found: {}", found.absent.join(", ")));
+        }
+        let layout = Layout { python: python.layout, ..Layout::default() };
+        Judgement { policy: Policy::Asyncio, layout, causality }
     }
 
     fn node(&mut self, pid: u32) -> Judgement {

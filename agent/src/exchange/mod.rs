@@ -287,8 +287,7 @@ impl Exchanges {
         let exchanges = self.open.values().chain(self.waiting.iter());
         for exchange in exchanges.filter(|e| e.identity.tgid == tgid && !e.identity.is_told()) {
             let identity = &exchange.identity;
-            let taken_back =
-                |link: &Link| matches!(link.evidence, LinkEvidence::Thread | LinkEvidence::Task);
+            let taken_back = |link: &Link| matches!(link.evidence, LinkEvidence::Thread | LinkEvidence::Task);
             if identity.link.borrow().as_ref().is_none_or(|link| !taken_back(link)) {
                 continue;
             }

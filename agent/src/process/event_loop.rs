@@ -45,6 +45,26 @@ const LOOPS: [&str; 23] = [
 /// How those names begin where the loops are a client library's: they read no requests.
 const CLIENTS: [&str; 5] = ["lettuce", "redisson", "aws-java", "pulsar", "kafka"];
 
+/// What a Python waits with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PythonLoop {
+    /// asyncio's own loop, or one that may be.
+    Asyncio,
+    /// uvloop.
+    Uvloop,
+    /// Greenlets.
+    Greenlets,
+}
+
+/// The event loop that the Python in process `pid` seems to wait with.
+pub fn python_loop(procfs: &Procfs, pid: u32, runtime: &Runtime) -> Option<PythonLoop> {
+    match python(procfs, pid, runtime)? {
+        "uvloop" => Some(PythonLoop::Uvloop),
+        "gevent" | "greenlet" => Some(PythonLoop::Greenlets),
+        _ => Some(PythonLoop::Asyncio),
+    }
+}
+
 /// The event loop that process `pid` seems to serve requests with.
 pub fn event_loop(procfs: &Procfs, pid: u32, runtime: &Runtime) -> Option<String> {
     match runtime {
@@ -60,13 +80,6 @@ pub fn event_loop(procfs: &Procfs, pid: u32, runtime: &Runtime) -> Option<String
         }
         _ => None,
     }
-}
-
-/// Whether process `pid` serves requests with greenlets: by gevent, or by eventlet or another that brings no modules of its
-/// own. Within asyncio, greenlets do the work of its tasks.
-pub fn uses_greenlets(procfs: &Procfs, pid: u32, runtime: &Runtime) -> bool {
-    let &Runtime::Python { asyncio, greenlet, gevent, uvloop } = runtime else { return false };
-    greenlet && !uvloop && (gevent || (!asyncio && holds_epoll(procfs, pid)))
 }
 
 /// Whether a process on `runtime` has loaded nothing that an event loop could be made of.

@@ -27,7 +27,9 @@
 //! them. Relative paths start at the process's working directory.
 
 mod arguments;
+pub mod binary;
 mod cgroup;
+mod cpython;
 mod elf;
 mod event_loop;
 mod host;
@@ -45,7 +47,8 @@ use std::path::PathBuf;
 
 pub use self::{
     cgroup::{Berth, berths, container_id},
-    event_loop::{event_loop, has_no_event_loop_modules, uses_greenlets},
+    cpython::{CPython, Functions},
+    event_loop::{PythonLoop, event_loop, has_no_event_loop_modules, python_loop},
     host::Host,
     ports::Listeners,
     procfs::{Error, Glance, Procfs},

@@ -40,6 +40,7 @@ pub(super) fn thread(python: &Path) -> Vec<Hook> {
         file: python.to_path_buf(),
         offset,
         function: "_thread.get_native_id".into(),
+        cookie: 0,
     };
     found.into_iter().map(hook).collect()
 }

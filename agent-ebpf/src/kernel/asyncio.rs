@@ -1,0 +1,396 @@
+//! CPython's asyncio: tasks by the `contextvars.Context` that they run in. Whatever asyncio calls, it calls in a
+//! context; a task has its own, and what is made in a context (a task, a timer, a call in a worker thread) begins
+//! with a copy of it. So a copy works for whom its original worked for when it was made.
+//!
+//! In: the births and deaths of contexts, told by breakpoints in CPython; what is read and sent. Out: the exchange of the
+//! context that a thread runs in. A context of which nothing is known works for nobody.
+
+use aya_ebpf::{
+    EbpfContext as _,
+    helpers::generated as helper,
+    macros::{map, uprobe},
+    maps::LruHashMap,
+    programs::ProbeContext,
+};
+use sockspan_ebpf::{Policy, Process, PythonLayout, Role};
+
+use crate::kernel::{
+    connection::{self, Connection, known},
+    context::Handle,
+    count,
+    emit::load,
+    read,
+    read::offset,
+    traced,
+};
+
+/// A context, its parent, its parent's parent, and that one's.
+const GENERATIONS: usize = 4;
+/// The one of them that asyncio makes for each connection that it accepts: its reader is two copies away.
+const ACCEPTED: usize = 2;
+/// Threads of an interpreter that are looked at to find one.
+const THREADS: u32 = 128;
+/// The kernel notes when it accepted a connection this coarsely, in jiffies.
+const COARSE: u32 = 2;
+
+/// What is known of a context, by its address. One that is dead is all zero.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Context {
+    /// The exchange it works for; 0: whatever its line says.
+    exchange: u64,
+    /// Numbers of its own and of those it descends from; 0 where that is not known.
+    line: [u64; GENERATIONS],
+    /// When each of them was born, in jiffies.
+    born: [u32; GENERATIONS],
+}
+
+const UNKNOWN: Context = Context { exchange: 0, line: [0; GENERATIONS], born: [0; GENERATIONS] };
+
+/// What the descendants of a context work for, by its number: servers that make one task for a connection make it
+/// before the request comes.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Cell {
+    exchange: u64,
+    /// The socket whose requests it is told of.
+    generation: u64,
+    /// Told of by several sockets: it says nothing.
+    shared: u64,
+}
+
+/// Where a thread's state is.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct State {
+    address: u64,
+    interpreter: u64,
+    /// Thread ids are reused.
+    tgid: u64,
+}
+
+/// A request that uvloop has read on a thread, outside of any context.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Reader {
+    exchange: u64,
+    /// The context in which it is handed on; 0 before that.
+    context: u64,
+    tgid: u64,
+}
+
+#[map]
+static CONTEXTS: LruHashMap<Handle, Context> = LruHashMap::with_max_entries(32768, 0);
+
+#[map]
+static CELLS: LruHashMap<u64, Cell> = LruHashMap::with_max_entries(16384, 0);
+
+#[map]
+static STATES: LruHashMap<u32, State> = LruHashMap::with_max_entries(4096, 0);
+
+#[map]
+static READERS: LruHashMap<u32, Reader> = LruHashMap::with_max_entries(4096, 0);
+
+/// Forgets the thread.
+#[inline(always)]
+pub fn forget(tid: u32) {
+    let _ = STATES.remove(tid);
+    let _ = READERS.remove(tid);
+}
+
+#[inline(always)]
+fn layout<'a>(process: *mut Process) -> &'a PythonLayout {
+    // SAFETY: a map value stays valid while the program runs.
+    unsafe { &(*process).layout.python }
+}
+
+#[inline(always)]
+fn handle(tgid: u32, address: u64) -> Handle {
+    Handle { tgid: u64::from(tgid), address }
+}
+
+/// A pointer in the process's memory; 0 where it cannot be read.
+#[inline(always)]
+fn pointer(address: u64) -> u64 {
+    read::user(address).unwrap_or(0)
+}
+
+/// Jiffies, as TCP writes them down.
+#[inline(always)]
+fn jiffies() -> u32 {
+    // SAFETY: takes nothing.
+    unsafe { helper::bpf_jiffies64() as u32 }
+}
+
+/// The running thread's own name: `pthread_self`.
+#[inline(always)]
+fn own_id() -> u64 {
+    // SAFETY: takes nothing, gives the current task.
+    let task = unsafe { helper::bpf_get_current_task() };
+    read::kernel(task + offset!(task_fsbase))
+}
+
+/// The address of the running thread's `PyThreadState`; 0 if it cannot be told. Threads that wait in a system call have let
+/// go of the interpreter, which then knows them only by its list.
+#[inline(always)]
+fn state(process: *mut Process, tid: u32, tgid: u32) -> u64 {
+    let python = layout(process);
+    let interpreter = pointer(load(&python.runtime) + u64::from(load(&python.interpreters_head)));
+    let own = own_id();
+    // SAFETY: copied out at once.
+    if let Some(known) = unsafe { STATES.get(tid) }.copied() {
+        let same = known.tgid == u64::from(tgid) && known.interpreter == interpreter;
+        if same && pointer(known.address + u64::from(load(&python.thread_id))) == own {
+            return known.address;
+        }
+    }
+    // Of several interpreters, which one a thread runs in is not known.
+    if interpreter == 0 || pointer(interpreter + u64::from(load(&python.interpreter_next))) != 0 {
+        return 0;
+    }
+    let mut address = pointer(interpreter + u64::from(load(&python.threads_head)));
+    let mut i = 0u32;
+    while i < THREADS {
+        if address == 0 {
+            break;
+        }
+        if pointer(address + u64::from(load(&python.thread_id))) == own {
+            let _ = STATES.insert(tid, State { address, interpreter, tgid: u64::from(tgid) }, 0);
+            return address;
+        }
+        address = pointer(address + u64::from(load(&python.thread_next)));
+        i += 1;
+    }
+    0
+}
+
+/// The address of the context that the thread runs in; 0 if it is in none, or that cannot be told.
+#[inline(never)]
+fn running(process: *mut Process, tid: u32, tgid: u32) -> u64 {
+    // Of a `PyContext`, in words; the same from Python 3.7 on.
+    const SIZE: usize = 6;
+    const TYPE: usize = 1;
+    const ENTERED: usize = 5;
+    let state = state(process, tid, tgid);
+    if state == 0 {
+        return 0;
+    }
+    let python = layout(process);
+    let address = pointer(state + u64::from(load(&python.thread_context)));
+    let Some(context) = read::user::<[u64; SIZE]>(address) else { return 0 };
+    // A thread's first context is never entered: what runs in it is nobody's callback.
+    let entered = context[ENTERED] as u32 == 1;
+    if context[TYPE] == load(&python.context_type) && entered { address } else { 0 }
+}
+
+/// The exchange that a context works for; 0 for none.
+#[inline(never)]
+fn exchange_of(context: &Context) -> u64 {
+    if context.exchange != 0 {
+        return context.exchange;
+    }
+    let mut i = 0;
+    while i < GENERATIONS {
+        // SAFETY: copied out at once.
+        if let Some(cell) = unsafe { CELLS.get(context.line[i]) }
+            && context.line[i] != 0
+            && cell.shared == 0
+            && cell.exchange != 0
+        {
+            return cell.exchange;
+        }
+        i += 1;
+    }
+    0
+}
+
+/// The exchange of the request that uvloop hands on in this context right now; 0 for none.
+#[inline(always)]
+fn handed_on(process: *mut Process, tid: u32, tgid: u32, address: u64) -> u64 {
+    if load(&layout(process).stream_handle) == 0 {
+        return 0;
+    }
+    // SAFETY: as above.
+    let Some(reader) = (unsafe { READERS.get(tid) }) else { return 0 };
+    let this = reader.tgid == u64::from(tgid) && reader.context == address;
+    if this { reader.exchange } else { 0 }
+}
+
+/// The exchange of the context that the thread runs in; 0 for none.
+#[inline(never)]
+pub fn current(process: *mut Process, tid: u32, tgid: u32) -> u64 {
+    let address = running(process, tid, tgid);
+    if address == 0 {
+        return 0;
+    }
+    let exchange = handed_on(process, tid, tgid, address);
+    if exchange != 0 {
+        return exchange;
+    }
+    // SAFETY: a map value stays valid while the program runs.
+    unsafe { CONTEXTS.get(handle(tgid, address)) }.map_or(0, exchange_of)
+}
+
+/// The running thread has read (more of) a request of this connection: the context it runs in works for it, and so does
+/// the task that was made for the connection. A read outside of any context is uvloop's, which enters one next.
+#[inline(never)]
+pub fn serve(process: *mut Process, tid: u32, tgid: u32, connection: &mut Connection) -> u32 {
+    let exchange = if connection.flags & known::PIPELINED == 0 { connection.exchange } else { 0 };
+    let address = running(process, tid, tgid);
+    if address == 0 {
+        if load(&layout(process).stream_handle) != 0 {
+            let _ = READERS.insert(tid, Reader { exchange, context: 0, tgid: u64::from(tgid) }, 0);
+        }
+        return 0;
+    }
+    let key = handle(tgid, address);
+    let Some(context) = CONTEXTS.get_ptr_mut(key) else {
+        let _ = CONTEXTS.insert(key, Context { exchange, ..UNKNOWN }, 0);
+        return 0;
+    };
+    // SAFETY: as above; a context is entered by one thread at a time.
+    let context = unsafe { &mut *context };
+    context.exchange = exchange;
+    mark(context.line[0], exchange, connection.generation);
+    if is_own_line(context, connection) {
+        mark(context.line[ACCEPTED], exchange, connection.generation);
+    }
+    0
+}
+
+/// The descendants of the context with this number work for the exchange.
+#[inline(always)]
+fn mark(number: u64, exchange: u64, generation: u64) {
+    if number == 0 {
+        return;
+    }
+    let Some(cell) = CELLS.get_ptr_mut(number) else {
+        let _ = CELLS.insert(number, Cell { exchange, generation, shared: 0 }, 0);
+        return;
+    };
+    // SAFETY: as above.
+    let cell = unsafe { &mut *cell };
+    if cell.generation == generation {
+        cell.exchange = exchange;
+    } else {
+        cell.shared = 1;
+    }
+}
+
+/// Whether the context two copies before this one, which reads, was made for this connection alone. One that is older
+/// than the connection was not.
+#[inline(always)]
+fn is_own_line(context: &Context, connection: &Connection) -> bool {
+    let younger = context.born[ACCEPTED].wrapping_sub(connection.accepted).wrapping_add(COARSE) as i32 >= 0;
+    connection.flags & known::ACCEPTED != 0 && younger
+}
+
+/// The register that a breakpoint was set for, by its place in `pt_regs`.
+#[inline(always)]
+fn register(ctx: &ProbeContext) -> u64 {
+    // SAFETY: the helper takes the context of the program.
+    let index = unsafe { helper::bpf_get_attach_cookie(ctx.as_ptr()) };
+    read::kernel(ctx.as_ptr() as u64 + (index & 15) * 8)
+}
+
+/// The running process, if it goes by contexts.
+#[inline(always)]
+fn process(tgid: u32) -> Option<*mut Process> {
+    let process = traced::process(tgid)?;
+    // SAFETY: as above.
+    (unsafe { (*process).policy } == Policy::Asyncio as u32).then_some(process)
+}
+
+/// A copy of the running context is there, in the register: `PyContext_CopyCurrent`.
+#[uprobe]
+pub fn py_birth(ctx: ProbeContext) -> u32 {
+    let (tgid, tid) = read::ids();
+    let Some(process) = process(tgid) else { return 0 };
+    let (address, class) = (register(&ctx), load(&layout(process).context_type));
+    if address == 0 || pointer(address + 8) != class {
+        return 0;
+    }
+    let mut born = Context { exchange: 0, ..UNKNOWN };
+    let parent = running(process, tid, tgid);
+    if parent != 0 {
+        // SAFETY: as above.
+        if let Some(parent) = unsafe { CONTEXTS.get(handle(tgid, parent)) } {
+            born.exchange = exchange_of(parent);
+            (born.line, born.born) = (parent.line, parent.born);
+        }
+        let exchange = handed_on(process, tid, tgid, parent);
+        if exchange != 0 {
+            born.exchange = exchange;
+        }
+    }
+    let mut i = GENERATIONS - 1;
+    while i > 0 {
+        (born.line[i], born.born[i]) = (born.line[i - 1], born.born[i - 1]);
+        i -= 1;
+    }
+    (born.line[0], born.born[0]) = (count::new_id(), jiffies());
+    let key = handle(tgid, address);
+    match CONTEXTS.get_ptr_mut(key) {
+        // SAFETY: as above; nobody else knows the context yet.
+        Some(context) => unsafe { *context = born },
+        None => {
+            let _ = CONTEXTS.insert(key, born, 0);
+        }
+    }
+    0
+}
+
+/// The context in the register dies: its address is used again, perhaps by one that is born unseen.
+#[uprobe]
+pub fn py_death(ctx: ProbeContext) -> u32 {
+    let (tgid, _) = read::ids();
+    if process(tgid).is_some()
+        && let Some(context) = CONTEXTS.get_ptr_mut(handle(tgid, register(&ctx)))
+    {
+        // SAFETY: as above.
+        unsafe { *context = UNKNOWN };
+    }
+    0
+}
+
+/// `PyContext_Enter`, where uvloop runs: the context in the register is entered. The first one after a request was read
+/// is that of its connection's protocol, which all connections of a server can share; it is left at the latest when the
+/// next is entered.
+#[uprobe]
+pub fn py_enter(ctx: ProbeContext) -> u32 {
+    let (tgid, tid) = read::ids();
+    let Some(reader) = READERS.get_ptr_mut(tid) else { return 0 };
+    // SAFETY: as above.
+    let reader = unsafe { &mut *reader };
+    if reader.context == 0 && reader.tgid == u64::from(tgid) {
+        reader.context = register(&ctx);
+    } else {
+        let _ = READERS.remove(tid);
+    }
+    0
+}
+
+/// uvloop's `UVStream.write(self, …)`: the running context writes to the stream in the register. It is sent later, outside
+/// of any context.
+#[uprobe]
+pub fn py_write(ctx: ProbeContext) -> u32 {
+    let (tgid, tid) = read::ids();
+    let Some(process) = process(tgid) else { return 0 };
+    let python = layout(process);
+    if load(&python.stream_handle) == 0 {
+        return 0;
+    }
+    let handle = pointer(register(&ctx) + u64::from(load(&python.stream_handle)));
+    let Some(descriptor) = read::user::<u32>(handle + u64::from(load(&python.handle_descriptor))) else {
+        return 0;
+    };
+    let Some(sock) = read::descriptor(u64::from(descriptor)) else { return 0 };
+    let Some(c) = connection::at(sock) else { return 0 };
+    // SAFETY: as above.
+    let c = unsafe { &mut *c };
+    if c.generation == read::generation(sock) && c.role != Role::Server as u8 {
+        c.context = current(process, tid, tgid);
+        c.flags |= known::WRITTEN;
+    }
+    0
+}

@@ -206,6 +206,12 @@ pub fn start_log(log: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Adds a line to a log.
+pub fn append(log: &Path, line: &str) -> Result<()> {
+    let mut file = OpenOptions::new().create(true).append(true).open(log)?;
+    writeln!(file, "{line}").with_context(|| format!("cannot write {}", log.display()))
+}
+
 /// What a log says; a console can hold bytes that are no text.
 pub fn read_log(log: &Path) -> Result<String> {
     let bytes = fs::read(log).with_context(|| format!("cannot read {}", log.display()))?;

@@ -126,3 +126,50 @@ impl Filter {
         runs
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::services::Program;
+
+    fn runtime() -> Runtime {
+        let list = serde_json::json!({ "program": "/p", "arguments": [], "folder": "/f" });
+        let registration =
+            r#"{"name": "a", "clients": ["x", "y"], "routes": ["one", "seq", "unknown"], "job": false}"#;
+        Runtime {
+            program: Program::from_entry("a", &list).unwrap(),
+            reference: None,
+            registration: serde_json::from_str(registration).unwrap(),
+        }
+    }
+
+    fn cells(filter: &Filter) -> (usize, usize) {
+        let runs = filter.runs(&runtime());
+        (runs.len(), runs.iter().map(|run| run.concurrencies.len() * run.routes.len()).sum())
+    }
+
+    #[test]
+    fn each_run_differs_from_the_base_in_one_way() {
+        // The base at four concurrencies, three other styles, one other client; two routes, two modes.
+        assert_eq!(cells(&Filter::default()), (2 * 5, 2 * 2 * (4 + 3 + 1)));
+        assert_eq!(cells(&Filter { together: true, ..Filter::default() }), (5, 2 * (4 + 3 + 1)));
+        assert_eq!(cells(&Filter { full: true, ..Filter::default() }), (2 * 2 * 4, 2 * 2 * 4 * 4 * 2));
+    }
+
+    #[test]
+    fn what_is_asked_for_is_no_difference() {
+        let words = |list: &[&str]| list.iter().map(|&word| word.to_owned()).collect();
+        let filter = Filter {
+            clients: words(&["y"]),
+            styles: words(&["new"]),
+            concurrencies: vec![7],
+            modes: words(&["sock"]),
+            routes: words(&["seq"]),
+            ..Filter::default()
+        };
+        let runs = filter.runs(&runtime());
+        assert_eq!(runs.len(), 1);
+        assert_eq!((runs[0].client.as_str(), runs[0].style, runs[0].routes.len()), ("y", Style::New, 1));
+        assert!(Filter { styles: words(&["job"]), ..filter }.runs(&runtime()).is_empty());
+    }
+}

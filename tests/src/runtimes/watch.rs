@@ -74,14 +74,16 @@ impl Watch {
     }
 }
 
-/// Only SERVER and CLIENT spans, each below the nearest such: an SDK has others between them.
+/// Only SERVER and CLIENT spans, each below the nearest such: an SDK has others between them. And it was there when the
+/// service was asked whether it is ready.
 fn ends_only(spans: Vec<Span>) -> Vec<Span> {
     let between: HashMap<_, _> = spans
         .iter()
         .filter(|span| span.kind == Kind::Other)
         .map(|span| (span.id.clone(), span.parent.clone()))
         .collect();
-    let mut ends: Vec<_> = spans.into_iter().filter(|span| span.kind != Kind::Other).collect();
+    let is_end = |span: &Span| span.kind != Kind::Other && span.path() != "/";
+    let mut ends: Vec<_> = spans.into_iter().filter(is_end).collect();
     for span in &mut ends {
         // A chain without an end would be a loop of ids: no longer than there are spans.
         for _ in 0..=between.len() {
@@ -92,4 +94,24 @@ fn ends_only(spans: Vec<Span>) -> Vec<Span> {
         }
     }
     ends
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::span::tests::span;
+
+    #[test]
+    fn what_stands_between_two_ends_is_passed_over() {
+        let spans = vec![
+            span(MID, Kind::Server, "/one/1", 200, [1, 1, 0]),
+            span(MID, Kind::Other, "", 200, [1, 2, 1]),
+            span(MID, Kind::Other, "", 200, [1, 3, 2]),
+            span(MID, Kind::Client, "/leaf/1/0", 200, [1, 4, 3]),
+            span(MID, Kind::Server, "/", 200, [2, 5, 0]),
+        ];
+        let ends = ends_only(spans);
+        assert_eq!(ends.len(), 2);
+        assert_eq!((ends[1].path(), &ends[1].parent), ("/leaf/1/0", &ends[0].id));
+    }
 }

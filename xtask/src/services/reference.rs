@@ -42,7 +42,7 @@ impl Reference {
     pub fn new(folder: &Path, prepared: &Prepared) -> Result<Option<Self>> {
         let with = |environment| Self { before: None, prepared: prepared.clone(), environment };
         Ok(match prepared.kind() {
-            Kind::Node => Some(with(vec![("NODE_OPTIONS", format!("--require={}", node()?.display()))])),
+            Kind::Node => Some(with(node()?)),
             Kind::Java => {
                 Some(with(vec![("JAVA_TOOL_OPTIONS", format!("-javaagent:{}", java()?.display()))]))
             }
@@ -69,14 +69,17 @@ impl Reference {
     }
 }
 
-/// The file that Node.js is to load first.
-fn node() -> Result<PathBuf> {
+/// What makes Node.js load the SDK first.
+fn node() -> Result<Vec<(&'static str, String)>> {
     let dir = fetched("node-sdk", NODE, |dir| {
         let mut npm = Command::new("npm");
         npm.args(["install", "--no-audit", "--no-fund", "--prefix"]).arg(dir).arg(NODE);
         npm
     })?;
-    Ok(dir.join("node_modules/@opentelemetry/auto-instrumentations-node/build/src/register.js"))
+    Ok(vec![
+        ("NODE_PATH", dir.join("node_modules").display().to_string()),
+        ("NODE_OPTIONS", "--require=@opentelemetry/auto-instrumentations-node/register".to_owned()),
+    ])
 }
 
 /// The jar that the virtual machine is to load first.

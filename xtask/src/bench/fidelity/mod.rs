@@ -144,7 +144,12 @@ fn measure(command: &mut Command) -> Result<Cells> {
     let mut step: Option<(Step, usize)> = None;
     for line in BufReader::new(output).lines() {
         process::check_interrupted()?;
-        let value = serde_json::from_str(&line?).context("the program says something that is no JSON")?;
+        let line = line?;
+        // What children of a run that failed have said stands between.
+        let Ok(value) = serde_json::from_str(&line) else {
+            process::append(&log, &line)?;
+            continue;
+        };
         if let Some(text) = cells::title(&value) {
             end(step.take(), &cells);
             step = Some((Step::begin(text), cells.all.len()));

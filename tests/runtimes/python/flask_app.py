@@ -4,6 +4,7 @@ In: PORT and what `settings` reads. Out: the contract's routes.
 """
 
 import os
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -38,12 +39,9 @@ shared = Shared()
 
 
 def is_green():
-    """Whether threads are gevent's greenlets here."""
-    try:
-        from gevent.monkey import is_module_patched
-    except ImportError:
-        return False
-    return is_module_patched("threading")
+    """Whether threads are gevent's greenlets here; gevent is not loaded to ask."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and monkey.is_module_patched("threading")
 
 
 def together(paths):

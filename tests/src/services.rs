@@ -5,7 +5,7 @@
 use std::{
     fs,
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
@@ -23,13 +23,15 @@ pub struct Program {
     folder: PathBuf,
 }
 
-/// Which of the two applications.
+/// Which group of services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Application {
     /// As people know it.
     Sample,
     /// With ids.
     Variants,
+    /// Services that OpenTelemetry's SDKs trace.
+    Instrumented,
 }
 
 impl Program {
@@ -44,8 +46,14 @@ impl Program {
         let group = match application {
             Application::Sample => "sample",
             Application::Variants => "variants",
+            Application::Instrumented => "instrumented",
         };
         Self::parse(&text, group, name).unwrap_or_else(|| panic!("{} has no {group}.{name}", path.display()))
+    }
+
+    /// The executable.
+    pub fn executable(&self) -> &Path {
+        &self.program
     }
 
     fn parse(list: &str, group: &str, name: &str) -> Option<Self> {

@@ -86,6 +86,8 @@ struct Services {
     sample: [Program; 3],
     /// Its variants with an id in every path.
     variants: [Program; 3],
+    /// Services that OpenTelemetry's SDKs trace.
+    instrumented: [Program; 2],
     /// The folder of the C programs.
     programs: PathBuf,
 }
@@ -103,6 +105,10 @@ impl Shared {
             Ok(Services {
                 sample: services::prepare_three(&root.join("deploy/e-commerce"))?,
                 variants: services::prepare_three(&root.join("tests/services"))?,
+                instrumented: [
+                    services::prepare(&root.join("tests/coexistence/sdk-node"))?,
+                    services::prepare(&root.join("tests/coexistence/sdk-python"))?,
+                ],
                 programs: native::prepare(&root.join("tests/programs"))?,
             })
         })

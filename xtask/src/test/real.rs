@@ -18,12 +18,13 @@ use crate::{
     demo::{self, Ready, Stage},
     k8s, process,
     services::Program,
-    tools::jaeger::Jaeger,
+    tools::{jaeger::Jaeger, nginx},
     ui, workspace,
 };
 
 /// The test programs of this step; that of Kubernetes has a step of its own.
-const INTEGRATION: [&str; 5] = ["capture", "fidelity", "operation", "refusals", "reload"];
+const INTEGRATION: [&str; 7] =
+    ["capture", "coexistence", "correlation", "fidelity", "operation", "refusals", "reload"];
 
 /// Why this machine can't run eBPF programs; `None` if it can.
 fn obstacle(agent: &Path) -> Result<Option<String>> {
@@ -52,6 +53,7 @@ pub fn integration(shared: &Shared) -> Result<Verdict> {
     if let Some(obstacle) = obstacle(agent)? {
         return Ok(Verdict::Impossible(obstacle));
     }
+    nginx::ensure()?;
     let services = shared.services()?;
     let list = services_file(services, "services.json", |_| true)?;
     let mut cargo = build::with_object(shared.object()?);
@@ -67,7 +69,7 @@ pub fn integration(shared: &Shared) -> Result<Verdict> {
 
 /// Writes to `name` how to start each service for which `wanted` says yes, as test programs read it.
 pub fn services_file(services: &Services, name: &str, wanted: impl Fn(&Program) -> bool) -> Result<PathBuf> {
-    let group = |programs: &[Program; 3]| -> serde_json::Value {
+    let group = |programs: &[Program]| -> serde_json::Value {
         let wanted = programs.iter().filter(|program| wanted(program));
         wanted
             .map(|program| (program.name.clone(), program.to_json()))
@@ -76,7 +78,11 @@ pub fn services_file(services: &Services, name: &str, wanted: impl Fn(&Program) 
     };
     let path = workspace::output().join(name);
     fs::create_dir_all(workspace::output())?;
-    let list = json!({ "sample": group(&services.sample), "variants": group(&services.variants) });
+    let list = json!({
+        "sample": group(&services.sample),
+        "variants": group(&services.variants),
+        "instrumented": group(&services.instrumented),
+    });
     let list = format!("{list:#}");
     // A file that stays the same keeps its time, and so the guest's image.
     if fs::read_to_string(&path).ok().as_ref() != Some(&list) {

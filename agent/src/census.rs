@@ -6,6 +6,7 @@
 
 mod departed;
 mod entry;
+mod instrumented;
 mod judge;
 mod lineage;
 mod pods;
@@ -66,6 +67,8 @@ pub struct Rules {
     pub selection: Selection,
     /// service.name by executable, as the user set it.
     pub service_name: Naming,
+    /// Leave processes alone that have a tracer of their own.
+    pub leave_instrumented: bool,
     /// Attributes for every resource.
     pub attributes: Vec<(String, String)>,
     /// Whom to trace in pods, where Kubernetes is used.
@@ -288,6 +291,9 @@ impl Census {
     fn arrive(&mut self, process: &Process, left: Entry, moment: Moment) -> Vec<News> {
         let (pid, reason) = (process.pid(), left.reason.clone());
         let runtime = Runtime::detect(&self.procfs, process);
+        if let Some(why) = self.instrumentation(process, &runtime) {
+            return self.leave_instrumented(left, &why);
+        }
         if moment != Moment::Fork {
             // Hooks take a while: until then it is traced without, so that its first requests are seen.
             let _ = self.traced.add(pid, Policy::None, Layout::default());

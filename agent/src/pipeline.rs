@@ -16,7 +16,7 @@ use sockspan_ebpf::{Data, EventKind, Lifecycle, Role, flag, process_flag};
 use crate::{
     connection::{Connections, Output, Wish},
     event::{Event, Order, events},
-    exchange::{Exchanges, Excluded, Loss, Seed, Settled},
+    exchange::{Exchanges, Excluded, Loss, Seed, Settled, Sign},
     http::{Limits, LossReason, Nanos},
     metrics::{DropReason, EventKind as EventLabel, EventLoss, LinkEvidence, Metrics, Side},
     record::Input,
@@ -52,6 +52,8 @@ pub struct Options {
     pub excluded: Excluded,
     /// Headers in which applications hand on the ids of requests.
     pub correlation: Arc<[String]>,
+    /// Processes with a tracer of their own are left alone.
+    pub leave_instrumented: bool,
     /// Exchanges into spans.
     pub assembler: Assembler,
 }
@@ -62,6 +64,8 @@ pub struct Rules {
     pub excluded: Excluded,
     /// Headers in which applications hand on the ids of requests.
     pub correlation: Arc<[String]>,
+    /// Processes with a tracer of their own are left alone.
+    pub leave_instrumented: bool,
     /// The choices the conventions leave open.
     pub conventions: Conventions,
     /// Routes.
@@ -87,6 +91,8 @@ pub struct Yield {
     pub wishes: Vec<Wish>,
     /// Turns in the lives of processes. One of the kind `Data` is its first request, which it has begun to serve.
     pub turns: Vec<(EventKind, Lifecycle)>,
+    /// Processes that were found to have a tracer of their own, and how.
+    pub signs: Vec<(u32, Sign)>,
 }
 
 /// All stages between the kernel and the export.
@@ -137,6 +143,7 @@ fn drop_reason(reason: LossReason) -> DropReason {
         LossReason::ResponseMissing | LossReason::Closed => DropReason::Unfinished,
         LossReason::TooManyPending => DropReason::TooMany,
         LossReason::Released => DropReason::NotSelected,
+        LossReason::Instrumented => DropReason::Instrumented,
         LossReason::RequestMissing => DropReason::RequestMissing,
         _ => DropReason::StreamGap,
     }
@@ -148,11 +155,13 @@ impl Pipeline {
         let Options { head_bytes, correlation, .. } = options;
         let request_headers = correlation.clone();
         let limits = Limits { head_bytes, request_headers, ..Limits::default() };
-        let exchanges = options.connections.saturating_mul(EXCHANGES_PER_CONNECTION);
+        let most = options.connections.saturating_mul(EXCHANGES_PER_CONNECTION);
+        let mut exchanges = Exchanges::new(options.seed, most, options.excluded, correlation);
+        exchanges.leave_instrumented(options.leave_instrumented);
         Self {
             order: Order::default(),
             connections: Connections::new(limits, options.connections),
-            exchanges: Exchanges::new(options.seed, exchanges, options.excluded, correlation),
+            exchanges,
             assembler: options.assembler,
             resources: HashMap::new(),
             leaving: Vec::new(),
@@ -177,10 +186,11 @@ impl Pipeline {
     /// Goes by these rules from now on: requests are left out by them when their heads are read, spans made by them
     /// when they are told.
     pub fn reload(&mut self, rules: Rules) {
-        let Rules { excluded, correlation, conventions, router, evidence } = rules;
+        let Rules { excluded, correlation, leave_instrumented, conventions, router, evidence } = rules;
         self.exchanges.exclude(excluded);
         self.connections.keep_headers(correlation.clone());
         self.exchanges.correlate(correlation);
+        self.exchanges.leave_instrumented(leave_instrumented);
         self.assembler.conventions = conventions;
         self.assembler.router = router;
         self.assembler.evidence = evidence;
@@ -203,6 +213,7 @@ impl Pipeline {
                 // Of one that has ended there may be more to say; it does not come back.
                 self.leaving.retain(|leaving| leaving.tgid != tgid || leaving.ended);
                 self.releasing.remove(&tgid);
+                self.exchanges.meet(tgid, writes_spans(&resource));
                 self.resources.insert(tgid, Arc::new(resource));
                 self.waiting.expect(tgid, !complete);
                 for event in self.unjudged.take(tgid) {
@@ -303,6 +314,7 @@ impl Pipeline {
 
     fn pass_on(&mut self, out: &mut Yield) {
         self.exchanges.take(&mut self.output);
+        out.signs.append(&mut self.exchanges.signs);
         out.wishes.append(&mut self.output.wishes);
     }
 
@@ -389,6 +401,12 @@ impl Pipeline {
             Err(reason) => self.metrics.exchange(side, Err(reason)),
         }
     }
+}
+
+/// Whether the process's runtime sends spans' ids of its own though nothing traces it, as .NET's HttpClient does.
+fn writes_spans(resource: &Resource) -> bool {
+    let dotnet = Attribute::str("telemetry.sdk.language", "dotnet");
+    resource.attributes.contains(&dotnet)
 }
 
 /// What is said of a process that ended before anything could be read of it.

@@ -49,6 +49,13 @@ impl<T> Timed<T> {
         self.heap.push(Reverse(Entry { at, serial: self.serial, value }));
     }
 
+    /// Takes the values for which `goes` says yes, in no order.
+    pub fn extract_if(&mut self, goes: impl Fn(&T) -> bool) -> impl Iterator<Item = T> {
+        let (gone, kept): (Vec<_>, Vec<_>) = self.heap.drain().partition(|entry| goes(&entry.0.value));
+        self.heap = kept.into();
+        gone.into_iter().map(|entry| entry.0.value)
+    }
+
     /// Takes the oldest value, if its time is `until` or before.
     pub fn pop_until(&mut self, until: Nanos) -> Option<T> {
         if self.heap.peek().is_some_and(|entry| entry.0.at <= until) { self.pop() } else { None }

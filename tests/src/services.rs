@@ -5,7 +5,7 @@
 use std::{
     fs,
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
@@ -33,6 +33,8 @@ pub enum Application {
     Variants,
     /// The runtimes' services, each alone.
     Runtimes,
+    /// Services that OpenTelemetry's SDKs trace.
+    Instrumented,
 }
 
 /// The test runner's list of services, as text.
@@ -54,9 +56,15 @@ impl Program {
             Application::Sample => "sample",
             Application::Variants => "variants",
             Application::Runtimes => "runtimes",
+            Application::Instrumented => "instrumented",
         };
         Self::parse(&list(), group, name)
             .unwrap_or_else(|| panic!("{} has no {group}.{name}", given::services().display()))
+    }
+
+    /// The executable.
+    pub fn executable(&self) -> &Path {
+        &self.program
     }
 
     fn parse(list: &str, group: &str, name: &str) -> Option<Self> {

@@ -30,6 +30,9 @@ pub struct Entry {
     pub executable: Option<PathBuf>,
     /// Whether it is traced.
     pub traced: bool,
+    /// It would be, but for a tracer of its own.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub instrumented: bool,
     /// Why, or why not.
     pub reason: String,
     /// The pod it is in: `namespace/name`.
@@ -87,6 +90,7 @@ impl Entry {
             pid: identity.pid,
             executable,
             traced: false,
+            instrumented: false,
             reason: reason.to_owned(),
             pod: None,
             container: None,

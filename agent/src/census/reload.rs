@@ -36,7 +36,11 @@ impl Census {
     pub fn reload(&mut self, rules: Rules) -> Vec<News> {
         let before = std::mem::replace(&mut self.rules, rules);
         let mut news = Vec::new();
-        if before.selection != self.rules.selection || before.kubernetes != self.rules.kubernetes {
+        let treated = before.leave_instrumented != self.rules.leave_instrumented;
+        if treated {
+            news.extend(self.reconsider_instrumented());
+        }
+        if treated || before.selection != self.rules.selection || before.kubernetes != self.rules.kubernetes {
             self.forget_verdicts();
             news.extend(self.release());
             news.extend(self.scan());

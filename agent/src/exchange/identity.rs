@@ -89,6 +89,10 @@ pub struct Identity {
     pub decision: Cell<Option<bool>>,
     /// It never becomes a span: left out by a rule (and all below it with it).
     pub excluded: Cell<bool>,
+    /// Its request's head was read whole.
+    pub whole: Cell<bool>,
+    /// It never becomes a span, for its process has a tracer of its own: it is nobody's parent.
+    pub left: Cell<bool>,
     /// It never becomes a span: lost. What is below it belongs to its parent.
     pub lost: Cell<bool>,
     /// The latest end of what was told below it.
@@ -142,6 +146,8 @@ impl Identity {
             decision: Cell::new(None),
             excluded: Cell::new(false),
             lost: Cell::new(false),
+            whole: Cell::new(false),
+            left: Cell::new(false),
             latest: Cell::new(0),
             children: Cell::new(0),
             told: Cell::new(false),

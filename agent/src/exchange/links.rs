@@ -43,7 +43,7 @@ impl Ties {
             SpanKind::Server => (self.server(wire, identity, at), Some(identity.clone())),
         };
         let (Some(client), Some(server)) = (client, server) else { return };
-        let open = client.was_open(server.started.get());
+        let open = client.was_open(server.started.get()) && !client.left.get();
         let fits = server.is_free() && !client.descends_from(&server) && client.depth() < MAX_DEPTH;
         if open && fits {
             client.children.set(client.children.get() + 1);

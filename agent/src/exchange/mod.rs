@@ -5,6 +5,7 @@
 
 mod forwarded;
 mod identity;
+mod instrumented;
 mod links;
 mod request;
 mod settled;
@@ -26,10 +27,12 @@ use crate::{
 };
 
 pub use identity::{Identity, Link, Parent, Seed, Trace, client_span};
+pub use instrumented::Sign;
 pub use request::Request;
 pub use settled::{Exchange, Settled};
 
 use forwarded::Ids;
+use instrumented::Recognition;
 use ties::Ties;
 
 /// An exchange that is over waits so long for the other end of its wire to be heard of.
@@ -57,11 +60,14 @@ pub struct Exchanges {
     waiting: Timed<Exchange>,
     ties: Ties,
     ids: Ids,
+    recognition: Recognition,
     most: usize,
     excluded: Excluded,
     now: Nanos,
     /// What was lost since it was last asked.
     pub losses: Vec<Loss>,
+    /// Processes that were found to have a tracer of their own, since it was last asked.
+    pub signs: Vec<(u32, Sign)>,
     /// The evidence that was not believed, since it was last asked: stronger evidence named another parent.
     pub overruled: Vec<LinkEvidence>,
 }
@@ -84,6 +90,8 @@ impl Exchanges {
             open: HashMap::new(),
             waiting: Timed::default(),
             ties: Ties::default(),
+            recognition: Recognition::default(),
+            signs: Vec::new(),
             most,
             excluded,
             now: 0,
@@ -164,8 +172,13 @@ impl Exchanges {
 
     fn began(&mut self, finding: &Finding, n: u64, at: Nanos) {
         self.now = self.now.max(at);
-        if self.len() >= self.most {
-            self.losses.push(Loss { kind: kind_of(finding.role), reason: LossReason::TooManyPending });
+        let refused = match () {
+            () if self.recognition.has_left(finding.tgid) => Some(LossReason::Instrumented),
+            () if self.len() >= self.most => Some(LossReason::TooManyPending),
+            () => None,
+        };
+        if let Some(reason) = refused {
+            self.losses.push(Loss { kind: kind_of(finding.role), reason });
             return;
         }
         let kind = kind_of(finding.role);
@@ -201,11 +214,17 @@ impl Exchanges {
         let headers = head.headers.iter().filter_map(named);
         let request = Request::of(head);
         identity.excluded.set((self.excluded)(&request));
-        exchange.request = Some(request);
+        identity.whole.set(!request.truncated);
+        exchange.request = Some(request.clone());
         let at = identity.started.get();
         exchange.forwarded = self.ids.take(&identity, head, at);
         let forwarded = exchange.forwarded.clone();
-        match propagation::extract(headers.clone()) {
+        let context = propagation::extract(headers.clone());
+        self.recognise(&identity, &request, context.as_ref(), at);
+        if identity.left.get() {
+            return;
+        }
+        match context {
             None => identity.decision.set(propagation::decision(headers)),
             Some(context) => self.heed(&identity, context, at),
         }

@@ -1,6 +1,7 @@
 //! Requests as both ends see them, and the links and traces that must come of it.
 
 mod forwarded;
+mod instrumented;
 
 use std::sync::Arc;
 
@@ -35,12 +36,21 @@ struct Ask {
     tgid: u32,
     origin: Origin,
     headers: String,
+    method: &'static str,
     path: String,
 }
 
 fn ask(role: Role, tgid: u32, connection: u64) -> Ask {
     let origin = Origin { exchange: 0, parent: 0, evidence: Evidence::None, wire: None, shared: false };
-    Ask { connection, role, tgid, origin, headers: String::new(), path: connection.to_string() }
+    Ask {
+        connection,
+        role,
+        tgid,
+        origin,
+        headers: String::new(),
+        method: "GET",
+        path: connection.to_string(),
+    }
 }
 
 fn server(tgid: u32, connection: u64) -> Ask {
@@ -81,7 +91,7 @@ impl Ask {
     }
 
     fn head(&self) -> RequestHead {
-        let text = format!("GET /{} HTTP/1.1\r\nHost: h\r\n{}\r\n", self.path, self.headers);
+        let text = format!("{} /{} HTTP/1.1\r\nHost: h\r\n{}\r\n", self.method, self.path, self.headers);
         let mut signals = Vec::new();
         let chunk =
             Chunk { len: text.len() as u64, head: text.into(), starts_message: true, ..Chunk::default() };

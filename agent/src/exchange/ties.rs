@@ -10,6 +10,7 @@ use std::{
 use crate::{
     connection::Wire,
     http::Nanos,
+    propagation::Context,
     span::{SpanId, TraceId},
 };
 
@@ -185,6 +186,21 @@ impl Ties {
         let mut working = servers.iter().filter(|s| s.was_open(at) || !s.complete.get());
         let first = working.next()?;
         (working.next().is_none() && first.was_open(at)).then(|| first.clone())
+    }
+
+    /// Whether a trace came to a process.
+    pub fn has_received(&self, tgid: u32, trace: TraceId) -> bool {
+        self.received.get(&Received { tgid, trace, parent: None }).is_some()
+    }
+
+    /// Whether a client's request names a span of its own process: of a trace that came to it, by a header of the same kind,
+    /// but not with this span.
+    pub fn is_own_span(&self, tgid: u32, context: &Context, at: Nanos) -> bool {
+        let received = |parent| self.received.get(&Received { tgid, trace: context.trace_id, parent });
+        let alike = |s: &Rc<Identity>| {
+            s.was_open(at) && s.context.borrow().as_ref().is_some_and(|c| c.format == context.format)
+        };
+        received(Some(context.parent)).is_none() && received(None).is_some_and(|all| all.iter().any(alike))
     }
 
     /// Lets go of what is too old to tie anything.

@@ -149,6 +149,8 @@ pub enum LossReason {
     Closed,
     /// The process is no longer traced.
     Released,
+    /// The process has a tracer of its own.
+    Instrumented,
 }
 
 impl LossReason {

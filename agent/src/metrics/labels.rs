@@ -119,6 +119,8 @@ label! {
         Shutdown = "shutdown",
         /// Its process was taken out of the selection before the exchange was over.
         NotSelected = "not_selected",
+        /// Its process was found to have a tracer of its own.
+        Instrumented = "instrumented",
     }
 }
 
@@ -195,7 +197,7 @@ label! {
         Traced = "traced",
         /// It matches no selection.
         NotSelected = "not_selected",
-        /// It exports spans itself and is left alone.
+        /// It has a tracer of its own and is left alone.
         Instrumented = "instrumented",
         /// It matches, but could not be traced; `/status` says why.
         Failed = "failed",

@@ -25,6 +25,7 @@ fn unaware() -> Pipeline {
         max_duration: Duration::from_secs(60),
         excluded: Box::new(|_| false),
         correlation: Arc::new([]),
+        leave_instrumented: true,
         assembler,
     };
     Pipeline::new(options, Arc::default())
@@ -139,6 +140,7 @@ fn other_rules_hold_from_then_on() {
     pipeline.reload(Rules {
         excluded: Box::new(|_| true),
         correlation: Arc::new([]),
+        leave_instrumented: true,
         conventions: Conventions::default().with_query(true),
         router: Router::new(vec!["/a/:b".parse().unwrap()], false),
         evidence: true,

@@ -33,6 +33,7 @@ mod cpython;
 mod elf;
 mod event_loop;
 mod host;
+mod instrumented;
 mod ports;
 mod procfs;
 mod resource;
@@ -50,6 +51,7 @@ pub use self::{
     cpython::{CPython, Functions},
     event_loop::{PythonLoop, event_loop, has_no_event_loop_modules, python_loop},
     host::Host,
+    instrumented::instrumentation,
     ports::Listeners,
     procfs::{Error, Glance, Procfs},
     resource::{AttributesError, parse_attributes, resource},
@@ -77,6 +79,25 @@ pub struct Environment {
     pub resource_attributes: Option<String>,
     /// `FLASK_APP`, if set and not empty.
     pub flask_app: Option<String>,
+    /// What its runtime loads before the program.
+    pub loads: Loads,
+}
+
+/// The variables by which runtimes are told to load something before the program; empty where they are not set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loads {
+    /// `NODE_OPTIONS`.
+    pub node: String,
+    /// `JAVA_TOOL_OPTIONS`, `JDK_JAVA_OPTIONS` and `_JAVA_OPTIONS`.
+    pub java: String,
+    /// `PYTHONPATH`.
+    pub python: String,
+    /// `DOTNET_STARTUP_HOOKS`.
+    pub dotnet: String,
+    /// `RUBYOPT`.
+    pub ruby: String,
+    /// A variable keeps OpenTelemetry's tracers from sending spans.
+    pub is_off: bool,
 }
 
 /// A process as `/proc` shows it. What could not be read, for want of rights or because the process is a kernel thread

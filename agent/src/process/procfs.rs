@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Environment, Identity, Process, cgroup};
+use super::{Environment, Identity, Loads, Process, cgroup};
 
 /// Bytes read of one file; `cmdline` of a JVM with a long class path is the largest that matters.
 const MAX_FILE: u64 = 2 << 20;
@@ -193,7 +193,21 @@ fn environment(bytes: &[u8]) -> Environment {
         // Half a list of attributes would be a wrong one.
         (1..=MAX_VARIABLE).contains(&value.len()).then(|| lossy(value))
     };
+    let text = |name: &[u8]| value(name).unwrap_or_default();
+    let is = |name: &[u8], what: &str| value(name).is_some_and(|v| v.trim().eq_ignore_ascii_case(what));
+    let java: [&[u8]; 3] = [b"JAVA_TOOL_OPTIONS", b"JDK_JAVA_OPTIONS", b"_JAVA_OPTIONS"];
+    let loads = Loads {
+        node: text(b"NODE_OPTIONS"),
+        java: java.map(text).join(" "),
+        python: text(b"PYTHONPATH"),
+        dotnet: text(b"DOTNET_STARTUP_HOOKS"),
+        ruby: text(b"RUBYOPT"),
+        is_off: is(b"OTEL_SDK_DISABLED", "true")
+            || is(b"OTEL_TRACES_EXPORTER", "none")
+            || is(b"OTEL_JAVAAGENT_ENABLED", "false"),
+    };
     Environment {
+        loads,
         service_name: value(b"OTEL_SERVICE_NAME"),
         resource_attributes: value(b"OTEL_RESOURCE_ATTRIBUTES"),
         flask_app: value(b"FLASK_APP"),

@@ -8,7 +8,7 @@ use crate::{
     pipeline::{self, Rules},
     preflight::System,
     sampler::Sampler,
-    settings::{Level, Settings},
+    settings::{Level, Settings, Treatment},
     span::{assemble::Assembler, conventions::Conventions, redact::Redaction, route::Router},
 };
 
@@ -23,7 +23,7 @@ pub fn seed() -> anyhow::Result<Seed> {
 
 /// The pipeline's options.
 pub fn pipeline(settings: &Settings, sampler: Sampler, seed: Seed) -> pipeline::Options {
-    let Rules { excluded, correlation, conventions, router, evidence } = rules(settings);
+    let Rules { excluded, correlation, leave_instrumented, conventions, router, evidence } = rules(settings);
     let assembler = Assembler { clock: pipeline::clock(), conventions, router, sampler, evidence };
     pipeline::Options {
         seed,
@@ -32,6 +32,7 @@ pub fn pipeline(settings: &Settings, sampler: Sampler, seed: Seed) -> pipeline::
         max_duration: settings.max_duration,
         excluded,
         correlation,
+        leave_instrumented,
         assembler,
     }
 }
@@ -46,6 +47,7 @@ pub fn rules(settings: &Settings) -> Rules {
     Rules {
         excluded: excluded(settings),
         correlation: settings.correlation_headers.iter().map(|name| name.text().to_owned()).collect(),
+        leave_instrumented: settings.instrumented == Treatment::Leave,
         conventions,
         router: Router::new(settings.routes.clone(), settings.guess_routes),
         evidence: settings.evidence,

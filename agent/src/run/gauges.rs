@@ -10,7 +10,7 @@ use sockspan_ebpf::Counter;
 
 use crate::{
     capture::Counters,
-    census::Entries,
+    census::{Entries, Entry},
     export::Counts,
     kubernetes::Kubernetes,
     metrics::{
@@ -65,9 +65,9 @@ impl Gauges {
         (self.connections.load(Relaxed), self.exchanges.load(Relaxed))
     }
 
-    fn count(&self, is: impl Fn(bool) -> bool) -> u64 {
+    fn count(&self, is: impl Fn(&Entry) -> bool) -> u64 {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.values().filter(|e| is(e.traced)).count() as u64
+        entries.values().filter(|entry| is(entry)).count() as u64
     }
 }
 
@@ -101,9 +101,10 @@ impl metrics::Gauges for Gauges {
 
     fn processes(&self, state: ProcessState) -> u64 {
         match state {
-            ProcessState::Traced => self.count(|traced| traced),
-            ProcessState::NotSelected => self.count(|traced| !traced),
-            ProcessState::Instrumented | ProcessState::Failed => 0,
+            ProcessState::Traced => self.count(|e| e.traced),
+            ProcessState::NotSelected => self.count(|e| !e.traced && !e.instrumented),
+            ProcessState::Instrumented => self.count(|e| e.instrumented),
+            ProcessState::Failed => 0,
         }
     }
 

@@ -37,7 +37,7 @@ use crate::{
     preflight::{self, Way},
     process::{Procfs, selection::Selection},
     record::{Input, Writer},
-    settings::{Invocation, Settings},
+    settings::{Invocation, Settings, Treatment},
 };
 
 pub use assemble::system;
@@ -250,7 +250,8 @@ fn rules(
     let named = move |path: &Path| names.iter().find(|r| r.exe.matches(path)).map(|r| r.name.clone());
     let pods = |kin: &[Kin]| kubernetes::Rules { kin: kin.to_vec(), ..settings.kubernetes.rules.clone() };
     let kubernetes = kin.map(pods);
-    Rules { selection, service_name: Box::new(named), attributes, kubernetes }
+    let leave_instrumented = settings.instrumented == Treatment::Leave;
+    Rules { selection, service_name: Box::new(named), leave_instrumented, attributes, kubernetes }
 }
 
 /// What flows to the pipeline's thread.

@@ -19,6 +19,7 @@ use crate::{
     census::{Arrival, Census, News, Rules},
     connection::Wish,
     event,
+    exchange::Sign,
     export::Exporter,
     memory,
     metrics::Metrics,
@@ -47,6 +48,8 @@ const PREPARED: Duration = Duration::from_secs(5);
 pub enum Call {
     /// A turn in a process's life.
     Turn(EventKind, Lifecycle),
+    /// A process was seen to have a tracer of its own.
+    Instrumented(u32, Sign),
     /// The Kubernetes API has told something.
     Pods,
     /// It goes by these rules from now on.
@@ -185,6 +188,9 @@ fn pass_on(out: &mut Yield, sink: &Sink, feedback: &mut Feedback, calls: &SyncSe
         // Never waited for: the census may itself wait for the pipeline. It ends first when the agent stops.
         let _ = calls.try_send(Call::Turn(kind, turn));
     }
+    for (tgid, sign) in out.signs.drain(..) {
+        let _ = calls.try_send(Call::Instrumented(tgid, sign));
+    }
     let spans = std::mem::take(&mut out.spans);
     if let (false, Sink::Export(exporter)) = (spans.is_empty(), sink) {
         exporter.offer(spans);
@@ -233,6 +239,7 @@ pub fn census(
             }
             let alive = match calls.recv_timeout(PATIENCE) {
                 Ok(Call::Turn(kind, turn)) => send(census.turn(kind, &turn)),
+                Ok(Call::Instrumented(tgid, sign)) => send(census.recognise(tgid, sign)),
                 Ok(Call::Pods) => send(census.pods_changed()),
                 Ok(Call::Rules(rules)) => send(census.reload(*rules)),
                 Err(RecvTimeoutError::Timeout) => true,

@@ -69,6 +69,9 @@ pub(super) struct Flags {
     #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
           require_equals = true, help_heading = "Selection")]
     all: Option<String>,
+    /// Processes that a tracer of their own, such as OpenTelemetry's SDK, traces already: leave them alone, or trace them
+    #[arg(long, global = true, value_name = "leave|trace", help_heading = "Selection")]
+    instrumented: Option<String>,
     /// Leave out requests for these paths (globs); replaces the default list
     #[arg(long, global = true, value_name = "GLOB,…", help_heading = "Selection")]
     exclude_path: Vec<String>,

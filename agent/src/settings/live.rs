@@ -6,11 +6,12 @@
 use super::Settings;
 
 /// The settings that are taken over from a changed file; all others, and `OTEL_*`, need a restart.
-pub const LIVE: [&str; 22] = [
+pub const LIVE: [&str; 23] = [
     "pid",
     "exe",
     "port",
     "all",
+    "instrumented",
     "exclude-path",
     "exclude-user-agent",
     "evidence",
@@ -36,6 +37,7 @@ impl Settings {
     pub fn adopt(&mut self, new: Self) -> Vec<String> {
         let mut waiting = self.otel.adopt(new.otel);
         self.selection = new.selection;
+        self.instrumented = new.instrumented;
         self.exclude = new.exclude;
         self.evidence = new.evidence;
         self.correlation_headers = new.correlation_headers;

@@ -21,7 +21,7 @@ pub use self::{
     layers::{Entry, Shown},
     live::LIVE,
     source::{Problem, Source},
-    value::{Color, ExeGlob, HeaderName, Level, Probes, ServiceName, TextGlob, Use},
+    value::{Color, ExeGlob, HeaderName, Level, Probes, ServiceName, TextGlob, Treatment, Use},
 };
 
 use self::{
@@ -91,6 +91,8 @@ pub struct Settings {
     pub uprobes: bool,
     /// `pid`, `exe`, `port`, `all`.
     pub selection: Selection,
+    /// `instrumented`: what becomes of processes with a tracer of their own.
+    pub instrumented: Treatment,
     /// `exclude-path`, `exclude-user-agent`.
     pub exclude: Exclude,
     /// `kubernetes` and all that is about it.

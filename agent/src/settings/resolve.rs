@@ -2,7 +2,7 @@
 
 use super::{
     ADMIN_PORT, CORRELATION_HEADERS, Color, EXCLUDED_NAMESPACES, EXCLUDED_PATHS, EXCLUDED_USER_AGENTS, Entry,
-    Error, Exclude, KERNEL_BTF, Kubernetes, Level, Probes, Problem, Selection, Settings, Use, cli,
+    Error, Exclude, KERNEL_BTF, Kubernetes, Level, Probes, Problem, Selection, Settings, Treatment, Use, cli,
     file::{Document, NotYaml},
     layers::{File, Layers},
     otel::{self, Otel},
@@ -51,6 +51,7 @@ impl Settings {
                 ports: layers.list("port", &[]),
                 all: layers.one("all", false),
             },
+            instrumented: layers.one("instrumented", Treatment::Leave),
             exclude: Exclude {
                 paths: layers.list("exclude-path", &EXCLUDED_PATHS),
                 user_agents: layers.list("exclude-user-agent", &EXCLUDED_USER_AGENTS),

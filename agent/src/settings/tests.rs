@@ -195,6 +195,10 @@ fn more_values_that_are_not_understood() {
         ("--port 0", "--port \"0\": a port is accepted, 1 to 65535"),
         ("--service-name shop", "--service-name \"shop\": accepted is GLOB=NAME, e.g. /srv/shop/*=shop"),
         ("--route products", "--route \"products\": route `products`: it must start with `/`"),
+        (
+            "--correlation-header a:b",
+            "--correlation-header \"a:b\": the name of a header is accepted, e.g. x-request-id",
+        ),
         ("--evidence=maybe", "--evidence \"maybe\": accepted are true and false"),
         (
             "--max-duration 2d",
@@ -300,6 +304,19 @@ fn service_names_by_executable_the_first_rule_wins() {
 }
 
 #[test]
+fn correlation_headers_have_defaults_and_can_be_none() {
+    let names = |settings: Settings| {
+        settings.correlation_headers.iter().map(|name| name.text().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(settings("", &[], "")), CORRELATION_HEADERS);
+    let named =
+        settings("--correlation-header X-Trace,a --correlation-header b", &[], "correlation-header: c\n");
+    assert_eq!(names(named), ["x-trace", "a", "b"]);
+    assert!(names(settings("--config $FILE", &[], "correlation-header: []\n")).is_empty());
+    assert!(names(settings("", &[("SOCKSPAN_CORRELATION_HEADER", ",")], "")).is_empty());
+}
+
+#[test]
 fn an_expression_is_one_text_wherever_it_stands() {
     let shown = |s: &Settings| s.redact.iter().map(ToString::to_string).collect::<Vec<_>>();
     let s = settings(r"--redact a{1,2},b --redact [,]", &[], "");
@@ -315,9 +332,9 @@ fn an_expression_is_one_text_wherever_it_stands() {
 }
 
 /// A file that sets everything otherwise than by default, each setting on a line of its own.
-const OTHERWISE: &str = "pid: 7\nexe: node\nport: 80\nall: true\nexclude-path: /a\nexclude-user-agent: b\nbtf: /c\n\
+const OTHERWISE: &str = "pid: 7\nexe: node\nport: 80\nall: true\ninstrumented: trace\nexclude-path: /a\nexclude-user-agent: b\nbtf: /c\n\
     probes: sock\nno-uprobes: true\nhead-limit: 1KiB\nring-buffer: 1MiB\nmax-connections: 20\nmax-processes: 21\n\
-    max-duration: 9s\nbpf-log: info\nevidence: true\nquery-string: true\nredact: d\nroute: /e\nguess-routes: true\n\
+    max-duration: 9s\nbpf-log: info\nevidence: true\ncorrelation-header: h\nquery-string: true\nredact: d\nroute: /e\nguess-routes: true\n\
     service-name: f=g\nadmin-address: off\nconsole-width: 99\nconsole-color: never\nlog: warn\n\
     kubernetes: on\nkubeconfig: /k\nnode-name: n\nnamespace-selector: a=b\npod-selector: c=d\n\
     exclude-namespace: x\nnamespace-label: l\nnamespace-annotation: m\npod-label: o\npod-annotation: p\n\

@@ -106,6 +106,16 @@ impl Color {
 }
 
 choice! {
+    /// What becomes of processes that a tracer of their own traces already.
+    Treatment {
+        /// They are left alone.
+        Leave = "leave",
+        /// They are traced like others, and what they do is told twice.
+        Trace = "trace",
+    }
+}
+
+choice! {
     /// Whether the Kubernetes API is used.
     Use {
         /// In a pod, or where a kubeconfig is named.

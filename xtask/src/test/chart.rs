@@ -11,12 +11,13 @@ use super::{Count, Verdict};
 use crate::{tools::helm, ui, workspace};
 
 /// Values that the schema has to refuse.
-const REFUSED: [&str; 7] = [
+const REFUSED: [&str; 8] = [
     "unknown=1",
     "image.unknown=x",
     "namespaceSelector=1",
     "otlp.endpoint=jaeger:4317",
     "sampler=sometimes",
+    "instrumented=sometimes",
     "otel.UNKNOWN=x",
     "extraCapabilities={CAP_SYS_ADMIN}",
 ];

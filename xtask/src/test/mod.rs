@@ -91,6 +91,8 @@ struct Services {
     variants: [Program; 3],
     /// What registered in `tests/runtimes`.
     runtimes: Vec<Runtime>,
+    /// Services that OpenTelemetry's SDKs trace.
+    instrumented: [Program; 2],
     /// The folder of the C programs.
     programs: PathBuf,
 }
@@ -109,6 +111,10 @@ impl Shared {
                 sample: services::prepare_three(&root.join("deploy/e-commerce"))?,
                 variants: services::prepare_three(&root.join("tests/services"))?,
                 runtimes: runtime::prepare(|_| true, false)?,
+                instrumented: [
+                    services::prepare(&root.join("tests/coexistence/sdk-node"))?,
+                    services::prepare(&root.join("tests/coexistence/sdk-python"))?,
+                ],
                 programs: native::prepare(&root.join("tests/programs"))?,
             })
         })

@@ -18,13 +18,22 @@ use crate::{
     demo::{self, Ready, Stage},
     k8s, process,
     services::{Program, runtime},
-    tools::jaeger::Jaeger,
+    tools::{jaeger::Jaeger, nginx},
     ui, workspace,
 };
 
 /// The test programs of this step; that of Kubernetes has a step of its own.
-const INTEGRATION: [&str; 7] =
-    ["capture", "fidelity", "operation", "refusals", "reload", "runtimes", "timing"];
+const INTEGRATION: [&str; 9] = [
+    "capture",
+    "coexistence",
+    "correlation",
+    "fidelity",
+    "operation",
+    "refusals",
+    "reload",
+    "runtimes",
+    "timing",
+];
 
 /// Why this machine can't run eBPF programs; `None` if it can.
 fn obstacle(agent: &Path) -> Result<Option<String>> {
@@ -53,6 +62,7 @@ pub fn integration(shared: &Shared) -> Result<Verdict> {
     if let Some(obstacle) = obstacle(agent)? {
         return Ok(Verdict::Impossible(obstacle));
     }
+    nginx::ensure()?;
     let services = shared.services()?;
     let list = services_file(services, "services.json", |_| true)?;
     let mut cargo = build::with_object(shared.object()?);
@@ -68,7 +78,7 @@ pub fn integration(shared: &Shared) -> Result<Verdict> {
 
 /// Writes to `name` how to start each service for which `wanted` says yes, as test programs read it.
 pub fn services_file(services: &Services, name: &str, wanted: impl Fn(&Program) -> bool) -> Result<PathBuf> {
-    let group = |programs: &[Program; 3]| -> serde_json::Value {
+    let group = |programs: &[Program]| -> serde_json::Value {
         let wanted = programs.iter().filter(|program| wanted(program));
         wanted
             .map(|program| (program.name.clone(), program.to_json()))
@@ -81,6 +91,7 @@ pub fn services_file(services: &Services, name: &str, wanted: impl Fn(&Program) 
         "sample": group(&services.sample),
         "variants": group(&services.variants),
         "runtimes": runtime::list(&services.runtimes),
+        "instrumented": group(&services.instrumented),
     });
     let list = format!("{list:#}");
     // A file that stays the same keeps its time, and so the guest's image.

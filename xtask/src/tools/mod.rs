@@ -13,6 +13,7 @@ pub mod helm;
 pub mod jaeger;
 pub mod java;
 pub mod native;
+pub mod nginx;
 pub mod node;
 pub mod python;
 

@@ -16,6 +16,8 @@ app.kubernetes.io/name: sockspan
   "exclude-namespace" $v.excludeNamespaces
   "exclude-path" $v.excludePaths
   "exclude-user-agent" $v.excludeUserAgents
+  "instrumented" $v.instrumented
+  "correlation-header" $v.correlationHeaders
   "route" $v.routes
   "guess-routes" $v.guessRoutes
   "redact" $v.redact

@@ -8,6 +8,7 @@ mod connection;
 mod context;
 mod count;
 mod emit;
+mod goroutine;
 mod libuv;
 mod lifecycle;
 mod message;

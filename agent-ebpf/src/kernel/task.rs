@@ -7,7 +7,7 @@
 use aya_ebpf::{macros::map, maps::LruHashMap};
 use sockspan_ebpf::{Policy, Process};
 
-use crate::kernel::{connection::Connection, context::Handle};
+use crate::kernel::{connection::Connection, context::Handle, goroutine};
 
 /// The exchange each task works for; none for those that work for nobody.
 #[map]
@@ -37,20 +37,30 @@ pub fn set(task: Handle, exchange: u64) {
     }
 }
 
+/// The task running now; `None` where that cannot be told.
+#[inline(always)]
+fn running(process: *mut Process, tid: u32, tgid: u32) -> Option<Handle> {
+    let _ = tid;
+    match policy(process)? {
+        Policy::Goroutine => goroutine::current(process, tgid),
+        _ => None,
+    }
+}
+
 /// The exchange that the task running now works for; 0 for none, and where the task cannot be told.
 #[inline(always)]
 pub fn current(process: *mut Process, tid: u32, tgid: u32) -> u64 {
-    let _ = (tid, tgid);
+    let Some(task) = running(process, tid, tgid) else { return 0 };
     match policy(process) {
-        _ => 0,
+        Some(Policy::Goroutine) => goroutine::exchange_of(task),
+        _ => exchange_of(task),
     }
 }
 
 /// The task running now has read (more of) a request: it works for that exchange.
 #[inline(always)]
 pub fn serve(process: *mut Process, tid: u32, tgid: u32, connection: &Connection) {
-    let _ = (tid, tgid, connection);
-    match policy(process) {
-        _ => {}
+    if let Some(task) = running(process, tid, tgid) {
+        set(task, connection.exchange);
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! In: the files a process has mapped. Out: [`Hook`]s for [`super::Traced::add`].
 
+mod go;
 mod node;
 
 use std::{
@@ -15,6 +16,8 @@ use object::{
     Object as _, ObjectSegment as _, ObjectSymbol as _, SymbolKind,
     read::{ReadCache, elf::ElfFile64},
 };
+
+pub use go::{Goroutines, Unfit, go};
 
 /// A probe in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -57,6 +57,8 @@ pub(super) struct Judgement {
     pub(super) causality: String,
 }
 
+const BEGUN: &str = "it has only begun, and shows how it serves when it does";
+
 fn headers(why: impl std::fmt::Display) -> Judgement {
     judged(Policy::None, format!("headers only: {why}"))
 }
@@ -73,14 +75,16 @@ impl Census {
             Runtime::Node { .. } => self.hook(process.pid()),
             Runtime::Java | Runtime::Python { .. } | Runtime::Ruby => {
                 if !moment.shows(runtime) {
-                    return headers("it has only begun, and shows how it serves when it does");
+                    return headers(BEGUN);
                 }
                 match event_loop(&self.procfs, process.pid(), runtime) {
                     Some(found) => headers(found),
                     None => judged(Policy::Thread, "threads: a thread serves one request at a time".into()),
                 }
             }
-            Runtime::Go => headers("goroutines move between threads"),
+            // A tool that serves nobody is over before it could be hooked, and has nothing to link.
+            Runtime::Go if moment != Moment::Found => headers(BEGUN),
+            Runtime::Go => self.hook_goroutines(process.pid()),
             other => headers(format_args!("nothing is known of how {} serves requests", other.language())),
         }
     }
@@ -101,6 +105,26 @@ impl Census {
             causality.push_str(&format!("; it does not export {}", found.absent.join(", ")));
         }
         judged(Policy::Loop, causality)
+    }
+
+    fn hook_goroutines(&mut self, pid: u32) -> Judgement {
+        if !self.traced.has_uprobes() {
+            return headers(
+                "goroutines move between threads, and to follow them needs uprobes, which are off",
+            );
+        }
+        let found = match hooks::go(&self.procfs.path(pid, "exe")) {
+            Ok(found) => found,
+            Err(unfit) => return headers(format_args!("goroutines move between threads, and {unfit}")),
+        };
+        if let Err(error) = self.traced.hook(pid, &found.hooks) {
+            return headers(refused(&error));
+        }
+        Judgement {
+            policy: Policy::Goroutine,
+            layout: Layout { go: found.layout, ..Layout::default() },
+            causality: format!("goroutines of {}, by {} hooks", found.version, found.hooks.len()),
+        }
     }
 
     /// The files in which a Node process can have libuv and itself, as they are seen from here.

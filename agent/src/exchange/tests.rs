@@ -1,5 +1,7 @@
 //! Requests as both ends see them, and the links and traces that must come of it.
 
+mod heirs;
+
 use std::sync::Arc;
 
 use sockspan_ebpf::Evidence;

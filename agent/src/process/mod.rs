@@ -30,6 +30,7 @@ mod arguments;
 mod cgroup;
 mod elf;
 mod event_loop;
+mod go;
 mod host;
 mod ports;
 mod procfs;
@@ -46,6 +47,7 @@ use std::path::PathBuf;
 pub use self::{
     cgroup::{Berth, berths, container_id},
     event_loop::{event_loop, has_no_event_loop_modules},
+    go::{Function, GoError, GoProgram},
     host::Host,
     ports::Listeners,
     procfs::{Error, Glance, Procfs},

@@ -24,6 +24,8 @@ pub enum EventKind {
     Multiplexed = 8,
     /// A process is no longer traced ([`Lifecycle`]); said by the agent itself, for its place among the events.
     Released = 9,
+    /// A task that worked for what its maker worked for has ended ([`Inheritance`]).
+    Inherited = 10,
 }
 
 impl EventKind {
@@ -39,6 +41,7 @@ impl EventKind {
             7 => Self::Listen,
             8 => Self::Multiplexed,
             9 => Self::Released,
+            10 => Self::Inherited,
             _ => return None,
         })
     }
@@ -181,6 +184,27 @@ pub const DATA_BYTES: usize = size_of::<Data>();
 /// The largest event.
 pub const EVENT_BYTES: usize = DATA_BYTES + super::HEAD_BYTES + super::TAIL_BYTES;
 
+/// Set in an id that stands for what a task inherited, instead of an exchange: [`Inheritance`] says which, in the end.
+pub const HEIR: u64 = 1 << 63;
+
+/// What a task that has ended inherited when it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Inheritance {
+    /// [`EventKind`].
+    pub kind: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
+    /// The process.
+    pub tgid: u32,
+    /// The id that stood for its exchange; [`HEIR`] is set.
+    pub heir: u64,
+    /// The exchange, or what stood for it: a maker can be an heir itself.
+    pub of: u64,
+    /// When it ended, nanoseconds of CLOCK_MONOTONIC.
+    pub at: u64,
+}
+
 /// A turn in a process's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
@@ -201,4 +225,5 @@ pub struct Lifecycle {
 
 const _: () = assert!(size_of::<Data>() == 16 + 6 * 8 + 6 * 4 + 8 + 32);
 const _: () = assert!(size_of::<Lifecycle>() == 24);
+const _: () = assert!(size_of::<Inheritance>() == 32);
 const _: () = assert!(DATA_BYTES.is_multiple_of(8));

@@ -10,7 +10,8 @@ mod event;
 mod process;
 
 pub use event::{
-    DATA_BYTES, Data, Direction, EVENT_BYTES, EventKind, Evidence, Family, LEFT, Lifecycle, Role, flag,
+    DATA_BYTES, Data, Direction, EVENT_BYTES, EventKind, Evidence, Family, HEIR, Inheritance, LEFT,
+    Lifecycle, Role, flag,
 };
 pub use process::{Counter, GoLayout, Layout, Offsets, Policy, Process, PythonLayout, Skip, process_flag};
 

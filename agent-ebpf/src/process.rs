@@ -98,14 +98,18 @@ pub struct PythonLayout {
     pub handle_descriptor: u32,
 }
 
-/// How to get from the goroutine's register to its id.
+/// How to get from the goroutine's register to its id, and to what its thread executes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct GoLayout {
+    /// `runtime.g.m`.
+    pub g_m: u32,
+    /// `runtime.m.curg`.
+    pub m_curg: u32,
     /// `runtime.g.goid`.
     pub goid: u32,
-    /// `runtime.g.parentGoid`.
-    pub parent_goid: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// Bytes of one connection that the agent does not need to see.

@@ -3,7 +3,7 @@
 //! In: batches of `crate::capture` (or a recording). Out: [`Event`]s, oldest first.
 
 use bytes::{Buf as _, Bytes};
-use sockspan_ebpf::{DATA_BYTES, Data, EventKind, Lifecycle};
+use sockspan_ebpf::{DATA_BYTES, Data, EventKind, Inheritance, Lifecycle};
 
 use crate::{http::Nanos, timed::Timed};
 
@@ -28,6 +28,8 @@ pub enum Event {
         /// Whose.
         turn: Lifecycle,
     },
+    /// A task's end, and what it had inherited.
+    Inherited(Inheritance),
 }
 
 impl Event {
@@ -36,6 +38,7 @@ impl Event {
         match self {
             Self::Socket { data, .. } => data.at,
             Self::Process { turn, .. } => turn.at,
+            Self::Inherited(told) => told.at,
         }
     }
 
@@ -53,6 +56,10 @@ impl Event {
         ) {
             let turn = bytemuck::try_pod_read_unaligned(bytes.get(..size_of::<Lifecycle>())?).ok()?;
             return Some(Self::Process { kind, turn });
+        }
+        if kind == EventKind::Inherited {
+            let told = bytemuck::try_pod_read_unaligned(bytes.get(..size_of::<Inheritance>())?).ok()?;
+            return Some(Self::Inherited(told));
         }
         let data: Data = bytemuck::try_pod_read_unaligned(bytes.get(..DATA_BYTES)?).ok()?;
         bytes.advance(DATA_BYTES);
@@ -74,7 +81,7 @@ impl Event {
                 let (head, tail) = (Bytes::copy_from_slice(&head), Bytes::copy_from_slice(&tail));
                 Self::Socket { kind, data, head, tail }
             }
-            turn @ Self::Process { .. } => turn,
+            other => other,
         }
     }
 
@@ -84,7 +91,7 @@ impl Event {
             Self::Socket { head, tail, .. } => {
                 size_of::<Self>() + size_of::<Data>() + head.len() + tail.len()
             }
-            Self::Process { .. } => size_of::<Self>(),
+            Self::Process { .. } | Self::Inherited(_) => size_of::<Self>(),
         }
     }
 }

@@ -134,6 +134,7 @@ fn event_label(kind: EventKind) -> EventLabel {
         EventKind::Listen => EventLabel::Listen,
         EventKind::Multiplexed => EventLabel::Multiplexed,
         EventKind::Released => EventLabel::Released,
+        EventKind::Inherited => EventLabel::Inherited,
     }
 }
 
@@ -271,6 +272,10 @@ impl Pipeline {
                     self.pass_on(out);
                 }
                 out.turns.push((kind, turn));
+            }
+            Event::Inherited(told) => {
+                self.metrics.events.inc(event_label(EventKind::Inherited));
+                self.exchanges.inherited(&told);
             }
         }
     }

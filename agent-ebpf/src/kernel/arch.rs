@@ -55,6 +55,9 @@ mod machine {
     pub const ARGUMENTS: [usize; 4] = [14, 13, 12, 7]; // di si dx r10
     /// Function arguments at a function's entry, by the System V ABI.
     pub const FUNCTION: [usize; 2] = [14, 13]; // di si
+    /// The same by Go's own ABI, and the register that holds the running goroutine.
+    pub const GO_FUNCTION: [usize; 2] = [10, 5]; // ax bx
+    pub const GOROUTINE: usize = 1; // r14
     const CS: usize = 17;
     const USER32_CS: u64 = 0x23;
     /// TS_COMPAT in thread_info.status: the call came by a 32-bit entry.
@@ -87,6 +90,8 @@ mod machine {
     pub const NUMBER: usize = 35;
     pub const ARGUMENTS: [usize; 4] = [34, 1, 2, 3]; // orig_x0 x1 x2 x3
     pub const FUNCTION: [usize; 2] = [0, 1]; // x0 x1
+    pub const GO_FUNCTION: [usize; 2] = [0, 1]; // x0 x1
+    pub const GOROUTINE: usize = 28; // x28
     const PSTATE: usize = 33;
     const MODE32: u64 = 0x10;
 
@@ -96,7 +101,7 @@ mod machine {
     }
 }
 
-pub use machine::{FUNCTION, is_32_bit};
+pub use machine::{FUNCTION, GO_FUNCTION, GOROUTINE, is_32_bit};
 
 /// The form of system call `number`.
 #[inline(always)]
@@ -139,26 +144,38 @@ pub struct Registers {
 /// The registers that the current task saved when it entered the kernel; `None` for kernel threads, io
 /// workers (theirs are copies) and 32-bit calls (whose structures have other layouts).
 #[inline(always)]
-pub fn saved_registers() -> Option<Registers> {
+fn saved() -> Option<*const u64> {
     use aya_ebpf::helpers::generated as helper;
     const PF_IO_WORKER: u32 = 0x10;
     const PF_KTHREAD: u32 = 0x0020_0000;
-    // SAFETY: both helpers take and give pointers that the verifier knows; the loads are checked by it.
-    unsafe {
+    // SAFETY: both helpers take and give pointers that the verifier knows.
+    let (task, registers) = unsafe {
         let task = helper::bpf_get_current_task_btf();
-        let registers = helper::bpf_task_pt_regs(task.cast()) as *const u64;
-        if registers.is_null() {
-            return None;
-        }
-        let flags: u32 = read::kernel(task as u64 + read::offset!(task_flags));
-        let status: u32 = read::kernel(task as u64 + read::offset!(task_status));
-        if flags & (PF_IO_WORKER | PF_KTHREAD) != 0 || is_32_bit(registers, status) {
-            return None;
-        }
-        let at = |index: usize| core::ptr::read_volatile(registers.add(index));
-        Some(Registers {
-            number: at(machine::NUMBER) & 0xffff_ffff,
-            arguments: [at(machine::ARGUMENTS[0]), at(machine::ARGUMENTS[1]), at(machine::ARGUMENTS[2])],
-        })
+        (task, helper::bpf_task_pt_regs(task.cast()) as *const u64)
+    };
+    if registers.is_null() {
+        return None;
     }
+    let flags: u32 = read::kernel(task as u64 + read::offset!(task_flags));
+    let status: u32 = read::kernel(task as u64 + read::offset!(task_status));
+    (flags & (PF_IO_WORKER | PF_KTHREAD) == 0 && !is_32_bit(registers, status)).then_some(registers)
+}
+
+/// The number and arguments of the system call that the current task is in.
+#[inline(always)]
+pub fn saved_registers() -> Option<Registers> {
+    let registers = saved()?;
+    // SAFETY: a pt_regs of the running kernel; the loads are checked by the verifier.
+    let at = |index: usize| unsafe { core::ptr::read_volatile(registers.add(index)) };
+    Some(Registers {
+        number: at(machine::NUMBER) & 0xffff_ffff,
+        arguments: [at(machine::ARGUMENTS[0]), at(machine::ARGUMENTS[1]), at(machine::ARGUMENTS[2])],
+    })
+}
+
+/// What the register that is a Go program's running goroutine held when the current task entered the kernel.
+#[inline(always)]
+pub fn saved_goroutine() -> Option<u64> {
+    // SAFETY: as above.
+    saved().map(|registers| unsafe { core::ptr::read_volatile(registers.add(GOROUTINE)) })
 }

@@ -37,7 +37,8 @@ pub struct Handle {
 #[map]
 static THREADS: LruHashMap<u32, Thread> = LruHashMap::with_max_entries(16384, 0);
 
-/// Contexts put aside by an event loop's own requests (libuv's `req`), until their callback runs.
+/// Contexts put aside: by an event loop's own requests (libuv's `req`) until their callback runs, by the connections of
+/// Go's HTTP client until they carry another request.
 #[map]
 static REQUESTS: LruHashMap<Handle, u64> = LruHashMap::with_max_entries(16384, 0);
 
@@ -197,16 +198,27 @@ pub fn evidence(process: *mut Process, tid: u32, tgid: u32) -> (u64, Evidence) {
 /// Puts the thread's context aside under a request of its event loop.
 #[inline(always)]
 pub fn save(tid: u32, tgid: u32, request: u64) {
-    let key = Handle { tgid: u64::from(tgid), address: request };
-    let _ = REQUESTS.insert(key, current(tid, tgid), 0);
+    put_aside(tgid, request, current(tid, tgid));
 }
 
 /// Takes up the context that was put aside under a request; none if there was none.
 #[inline(always)]
 pub fn resume(tid: u32, tgid: u32, request: u64) {
-    let key = Handle { tgid: u64::from(tgid), address: request };
-    // SAFETY: copied out at once.
-    let exchange = unsafe { REQUESTS.get(key) }.map_or(0, |e| *e);
-    let _ = REQUESTS.remove(key);
+    let exchange = put_aside_for(tgid, request);
+    let _ = REQUESTS.remove(Handle { tgid: u64::from(tgid), address: request });
     enter(tid, tgid, exchange);
+}
+
+/// Puts an exchange aside under an object of the program's.
+#[inline(always)]
+pub fn put_aside(tgid: u32, object: u64, exchange: u64) {
+    let _ = REQUESTS.insert(Handle { tgid: u64::from(tgid), address: object }, exchange, 0);
+}
+
+/// The exchange that was put aside under an object; 0 for none.
+#[inline(always)]
+pub fn put_aside_for(tgid: u32, object: u64) -> u64 {
+    let key = Handle { tgid: u64::from(tgid), address: object };
+    // SAFETY: copied out at once.
+    unsafe { REQUESTS.get(key) }.map_or(0, |exchange| *exchange)
 }

@@ -6,7 +6,7 @@ use aya_ebpf::{
     maps::{PerCpuArray, RingBuf},
 };
 use sockspan_ebpf::{
-    Counter, DATA_BYTES, Data, EVENT_BYTES, EventKind, HEAD_BYTES, Lifecycle, TAIL_BYTES, flag,
+    Counter, DATA_BYTES, Data, EVENT_BYTES, EventKind, HEAD_BYTES, Inheritance, Lifecycle, TAIL_BYTES, flag,
 };
 
 use crate::kernel::{arch::Shape, call::Call, connection::Connection, count, read};
@@ -273,4 +273,15 @@ pub fn lifecycle(kind: EventKind, tgid: u32, other: u32, flags: u32) {
         unsafe { core::slice::from_raw_parts((&raw const event).cast::<u8>(), size_of::<Lifecycle>()) };
     // Whether to trace a new program must be decided before its first request.
     output(bytes, FORCE_WAKEUP);
+}
+
+/// Tells what a task that ends had inherited.
+#[inline(always)]
+pub fn inheritance(tgid: u32, heir: u64, of: u64) {
+    let kind = EventKind::Inherited as u8;
+    let event = Inheritance { kind, reserved: [0; 3], tgid, heir, of, at: read::now() };
+    // SAFETY: Inheritance has no padding.
+    let bytes =
+        unsafe { core::slice::from_raw_parts((&raw const event).cast::<u8>(), size_of::<Inheritance>()) };
+    output(bytes, wakeup());
 }

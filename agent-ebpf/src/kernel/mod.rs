@@ -9,6 +9,7 @@ mod connection;
 mod context;
 mod count;
 mod emit;
+mod goroutine;
 mod greenlet;
 mod libuv;
 mod lifecycle;

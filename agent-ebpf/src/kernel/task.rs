@@ -7,7 +7,7 @@
 use aya_ebpf::{macros::map, maps::LruHashMap};
 use sockspan_ebpf::{Policy, Process};
 
-use crate::kernel::{asyncio, connection::Connection, context::Handle, greenlet};
+use crate::kernel::{asyncio, connection::Connection, context::Handle, goroutine, greenlet};
 
 /// The exchange each task works for; none for those that work for nobody.
 #[map]
@@ -43,6 +43,7 @@ pub fn current(process: *mut Process, tid: u32, tgid: u32) -> u64 {
     match policy(process) {
         Some(Policy::Asyncio) => asyncio::current(process, tid, tgid),
         Some(Policy::Greenlet) => greenlet::current(process, tid, tgid),
+        Some(Policy::Goroutine) => goroutine::current(process, tgid),
         _ => 0,
     }
 }
@@ -55,6 +56,7 @@ pub fn serve(process: *mut Process, tid: u32, tgid: u32, connection: &mut Connec
             asyncio::serve(process, tid, tgid, connection);
         }
         Some(Policy::Greenlet) => greenlet::serve(tid, tgid, connection),
+        Some(Policy::Goroutine) => goroutine::serve(process, tgid, connection),
         _ => {}
     }
 }

@@ -4,6 +4,7 @@
 //! In: the files a process has mapped. Out: [`Hook`]s for [`super::Traced::add`].
 
 mod code;
+mod go;
 mod greenlet;
 mod method;
 mod node;
@@ -20,6 +21,7 @@ use object::{
     read::{ReadCache, elf::ElfFile64},
 };
 
+pub use go::{Goroutines, Unfit, go};
 pub use python::python;
 
 /// A probe in a file.

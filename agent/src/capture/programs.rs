@@ -38,7 +38,7 @@ const LIFECYCLE: [&str; 4] =
 const SOCKET: [&str; 2] = ["sock_send_length", "sock_recv_length"];
 
 /// The programs that uprobes run.
-pub const UPROBES: [&str; 15] = [
+pub const UPROBES: [&str; 19] = [
     "uv_save_first",
     "uv_save_second",
     "uv_resume",
@@ -54,6 +54,10 @@ pub const UPROBES: [&str; 15] = [
     "py_death",
     "py_enter",
     "py_write",
+    "go_start",
+    "go_end",
+    "go_send",
+    "go_write",
 ];
 
 /// The reader is woken when one part in so many of the ring buffer is full.

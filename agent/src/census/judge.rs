@@ -4,17 +4,11 @@
 //! So a program that has just started proves nothing; it is judged when it listens, again at its first request, and
 //! then now and then.
 
-use std::{fs, path::PathBuf};
+mod hooked;
 
 use sockspan_ebpf::{Layout, Policy};
 
-use crate::{
-    capture::{
-        chain,
-        hooks::{self, Hooks},
-    },
-    process::{CPython, Process, PythonLoop, Runtime, event_loop, has_no_event_loop_modules, python_loop},
-};
+use crate::process::{Process, PythonLoop, Runtime, event_loop, has_no_event_loop_modules, python_loop};
 
 use super::Census;
 
@@ -91,7 +85,9 @@ impl Census {
                     None => threads(),
                 }
             }
-            Runtime::Go => headers("goroutines move between threads"),
+            // A tool that serves nobody is over before it could be hooked, and has nothing to link.
+            Runtime::Go if moment != Moment::Found => headers(BEGUN),
+            Runtime::Go => self.goroutines(process.pid()),
             other => headers(format_args!("nothing is known of how {} serves requests", other.language())),
         }
     }
@@ -120,102 +116,6 @@ impl Census {
         let found = python_loop(&self.procfs, pid, &runtime);
         matches!(found, Some(PythonLoop::Asyncio | PythonLoop::Uvloop))
     }
-
-    fn asyncio(&mut self, pid: u32) -> Judgement {
-        if !cfg!(target_arch = "x86_64") {
-            return headers("asyncio's tasks are told on x86-64 only");
-        }
-        if !self.traced.has_uprobes() {
-            return headers("asyncio's tasks need uprobes, which are off");
-        }
-        let python = match CPython::find(&self.procfs, pid) {
-            Ok(python) => python,
-            Err(why) => return headers(format_args!("asyncio, but {why}")),
-        };
-        let found = hooks::python(&python);
-        if !found.missing.is_empty() {
-            let missing = found.missing.join(", ");
-            return headers(format_args!("asyncio, but the code of its Python is not understood: {missing}"));
-        }
-        if let Err(error) = self.traced.hook(pid, &found.hooks) {
-            return headers(refused(&error));
-        }
-        let uvloop = if python.uvloop.is_some() { " and uvloop" } else { "" };
-        let (count, minor) = (found.hooks.len(), python.minor);
-        let mut causality = format!("asyncio's tasks, by {count} hooks in Python 3.{minor}{uvloop}");
-        if !found.absent.is_empty() {
-            causality.push_str(&format!("; not found: {}", found.absent.join(", ")));
-        }
-        let layout = Layout { python: python.layout, ..Layout::default() };
-        Judgement { policy: Policy::Asyncio, layout, causality }
-    }
-
-    fn node(&mut self, pid: u32) -> Judgement {
-        let found = hooks::node(&self.files(pid, &["libnode.so", "libuv.so"], true));
-        self.hook(pid, &found, Policy::Loop, "Node", "event loop", "libuv and Node")
-    }
-
-    fn greenlets(&mut self, pid: u32) -> Judgement {
-        let modules = self.files(pid, &["_greenlet."], false);
-        let found = hooks::greenlet(&modules, &self.files(pid, &["libpython"], true));
-        self.hook(pid, &found, Policy::Greenlet, "greenlet", "greenlets", "greenlet and CPython")
-    }
-
-    /// Sets the hooks by which requests are told apart in what is `told`.
-    fn hook(
-        &mut self,
-        pid: u32,
-        found: &Hooks,
-        policy: Policy,
-        of: &str,
-        told: &str,
-        places: &str,
-    ) -> Judgement {
-        if !self.traced.has_uprobes() {
-            return headers(format_args!("to tell {told} apart needs uprobes, which are off"));
-        }
-        if !found.missing.is_empty() {
-            return headers(format_args!("this {of} does not export {}", found.missing.join(", ")));
-        }
-        if let Err(error) = self.traced.hook(pid, &found.hooks) {
-            return headers(refused(&error));
-        }
-        let mut causality = format!("{told}, by {} hooks in {places}", found.hooks.len());
-        if !found.absent.is_empty() {
-            causality.push_str(&format!("; it does not export {}", found.absent.join(", ")));
-        }
-        judged(policy, causality)
-    }
-
-    /// The libraries a process has mapped whose names begin so, with its executable before them if that is `wanted`; as
-    /// they are seen from here.
-    fn files(&self, pid: u32, names: &[&str], executable: bool) -> Vec<PathBuf> {
-        let maps = fs::read_to_string(self.procfs.path(pid, "maps")).unwrap_or_default();
-        let mut files = Vec::new();
-        files.extend(executable.then(|| self.procfs.path(pid, "exe")));
-        for line in maps.lines() {
-            let Some(path) = line.split_whitespace().nth(5) else { continue };
-            let name = path.rsplit('/').next().unwrap_or_default();
-            if name.contains(".so") && names.iter().any(|wanted| name.starts_with(wanted)) {
-                let file = self.procfs.path(pid, "root").join(path.trim_start_matches('/'));
-                if !files.contains(&file) {
-                    files.push(file);
-                }
-            }
-        }
-        files
-    }
-}
-
-/// Why a hook was refused. Some kernels ask for more than CAP_PERFMON before they set a breakpoint.
-fn refused(error: &crate::capture::Error) -> String {
-    let cause = chain(error);
-    let cure = if cause.contains("os error 1)") || cause.contains("os error 13)") {
-        "; kernels before 6.10 can want CAP_SYS_ADMIN for uprobes: grant it, or say --no-uprobes to do without"
-    } else {
-        ""
-    };
-    format!("uprobes failed: {cause}{cure}")
 }
 
 #[cfg(test)]

@@ -83,6 +83,8 @@ pub struct Identity {
     pub wire: Option<Wire>,
     /// Its parent on this node.
     pub link: RefCell<Option<Link>>,
+    /// What stands for its parent until the task that made it ends.
+    pub awaited: Cell<Option<u64>>,
     /// What its own headers said.
     pub context: RefCell<Option<Context>>,
     /// A sampling decision that its headers carried without ids.
@@ -142,6 +144,7 @@ impl Identity {
             complete: Cell::new(false),
             wire,
             link: RefCell::new(None),
+            awaited: Cell::new(None),
             context: RefCell::new(None),
             decision: Cell::new(None),
             excluded: Cell::new(false),
@@ -215,10 +218,13 @@ impl Identity {
         self.ancestry().any(|i| i.excluded.get())
     }
 
-    /// Whether its trace may still change at `now`: the other end of the root's wire has not been heard of, and
-    /// the root is not over, or has not been for `hold`.
+    /// Whether its trace may still change at `now`: the root's maker is not known yet, or the other end of its wire has
+    /// not been heard of, and the root is not over, or has not been for `hold`.
     pub fn is_unsettled(self: &Rc<Self>, now: Nanos, hold: Nanos) -> bool {
         let root = self.root();
+        if root.awaited.get().is_some() {
+            return true;
+        }
         let waits = root.kind == SpanKind::Server && root.wire.is_some() && root.context.borrow().is_none();
         waits && root.ended.get().is_none_or(|ended| ended.saturating_add(hold) > now)
     }

@@ -4,11 +4,11 @@
 
 use std::rc::Rc;
 
-use sockspan_ebpf::Evidence;
+use sockspan_ebpf::{Evidence, HEIR, Inheritance};
 
 use crate::{connection::Origin, http::Nanos, metrics::LinkEvidence, propagation, span::SpanKind};
 
-use super::{Identity, Link, ties::Ties};
+use super::{HOLD, Identity, Link, ties::Ties};
 
 /// Children one exchange can have; what is beyond is no trace but a mistake.
 pub(super) const MAX_CHILDREN: u32 = 10_000;
@@ -19,7 +19,7 @@ pub(super) const MAX_AGE: Nanos = 3_600_000_000_000;
 
 impl Ties {
     /// A client's request: its parent is the exchange in whose context the kernel side saw it made.
-    pub fn link_caller(&self, identity: &Rc<Identity>, origin: &Origin, at: Nanos) {
+    pub fn link_caller(&mut self, identity: &Rc<Identity>, origin: &Origin, at: Nanos) {
         let evidence = match origin.evidence {
             Evidence::None => return,
             Evidence::Task => LinkEvidence::Task,
@@ -32,6 +32,27 @@ impl Ties {
         }
         if let Some(parent) = self.bound(origin.parent) {
             link(identity, &parent, evidence, at);
+        } else if origin.parent & HEIR != 0 {
+            self.expect(origin.parent, identity, at);
+        }
+    }
+
+    /// A task has ended that worked for what its maker worked for. If that is over for longer than it takes to end, the
+    /// task may have worked for others too, and nothing that it did is anyone's.
+    pub fn inherit(&mut self, told: &Inheritance) {
+        let expecting = self.expecting(told.heir);
+        if told.of & HEIR != 0 && self.is_open_question(told.of) {
+            expecting.iter().for_each(|identity| self.expect(told.of, identity, told.at));
+            return;
+        }
+        let in_time = |maker: &Rc<Identity>| maker.ended.get().is_none_or(|end| told.at <= end + HOLD);
+        let maker = self.bound(told.of).filter(in_time);
+        self.answer(told.heir, maker.as_ref(), told.at);
+        for identity in expecting {
+            identity.awaited.set(None);
+            if let Some(maker) = &maker {
+                link(&identity, maker, LinkEvidence::Task, identity.started.get());
+            }
         }
     }
 

@@ -15,7 +15,7 @@ mod ties;
 
 use std::{collections::HashMap, rc::Rc, sync::Arc};
 
-use sockspan_ebpf::Role;
+use sockspan_ebpf::{Inheritance, Role};
 
 use crate::{
     connection::{Finding, Output},
@@ -277,6 +277,7 @@ impl Exchanges {
             if patient && (exchange.identity.is_unsettled(now, HOLD) || exchange.caller_is_open()) {
                 self.waiting.push(now.saturating_add(HOLD), exchange);
             } else {
+                self.ties.abandon(&exchange.identity, now);
                 out.push(exchange.settle());
             }
         }
@@ -298,6 +299,11 @@ impl Exchanges {
             out.push(exchange.settle());
         }
         dropped
+    }
+
+    /// A task has ended: what it did for whom is known now.
+    pub fn inherited(&mut self, told: &Inheritance) {
+        self.ties.inherit(told);
     }
 
     /// The threads of a process turned out to be no evidence: what they seemed to prove is taken back, where

@@ -1,6 +1,7 @@
 //! Requests as both ends see them, and the links and traces that must come of it.
 
 mod forwarded;
+mod heirs;
 mod instrumented;
 
 use std::sync::Arc;

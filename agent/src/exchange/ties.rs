@@ -46,6 +46,10 @@ impl<K: Copy + Eq + Hash, V> Fading<K, V> {
         }
     }
 
+    pub fn take(&mut self, key: &K) -> Option<V> {
+        self.table.remove(key).map(|(value, _)| value)
+    }
+
     pub fn get(&self, key: &K) -> Option<&V> {
         self.table.get(key).map(|(value, _)| value)
     }
@@ -66,7 +70,7 @@ impl<K: Copy + Eq + Hash, V> Fading<K, V> {
 pub(super) enum Bound {
     /// One exchange.
     One(Rc<Identity>),
-    /// Several exchanges share it: no evidence.
+    /// Several exchanges share it, or nobody will ever know: no evidence.
     Several,
 }
 
@@ -89,6 +93,8 @@ struct Received {
 /// The ties.
 pub struct Ties {
     kernel: Fading<u64, Bound>,
+    /// Clients whose makers have not ended, by what stands for their parents.
+    heirs: Fading<u64, Vec<Rc<Identity>>>,
     wires: Fading<Wire, Ends>,
     received: Fading<Received, Vec<Rc<Identity>>>,
 }
@@ -104,7 +110,8 @@ const KERNEL_AGE: Nanos = 3_600_000_000_000;
 
 impl Default for Ties {
     fn default() -> Self {
-        Self { kernel: Fading::new(MOST), wires: Fading::new(MOST), received: Fading::new(MOST) }
+        let (kernel, heirs) = (Fading::new(MOST), Fading::new(MOST));
+        Self { kernel, heirs, wires: Fading::new(MOST), received: Fading::new(MOST) }
     }
 }
 
@@ -128,6 +135,40 @@ impl Ties {
             Some(Bound::One(identity)) => Some(identity.clone()),
             _ => None,
         }
+    }
+
+    /// Whether what `heir` stands for may still become known.
+    pub fn is_open_question(&self, heir: u64) -> bool {
+        self.kernel.get(&heir).is_none()
+    }
+
+    /// This client's parent is known when it is known what `heir` stands for, unless that never will be.
+    pub fn expect(&mut self, heir: u64, identity: &Rc<Identity>, now: Nanos) {
+        if !self.is_open_question(heir) {
+            return identity.awaited.set(None);
+        }
+        identity.awaited.set(Some(heir));
+        match self.heirs.get_mut(&heir) {
+            Some(expecting) => expecting.push(identity.clone()),
+            None => self.heirs.insert(heir, vec![identity.clone()], now),
+        }
+    }
+
+    /// Those that wait to know what `heir` stands for.
+    pub fn expecting(&mut self, heir: u64) -> Vec<Rc<Identity>> {
+        self.heirs.take(&heir).unwrap_or_default()
+    }
+
+    /// What `heir` stands for is known, or that it stands for nobody.
+    pub fn answer(&mut self, heir: u64, maker: Option<&Rc<Identity>>, now: Nanos) {
+        self.kernel.insert(heir, maker.map_or(Bound::Several, |maker| Bound::One(maker.clone())), now);
+    }
+
+    /// An exchange that waits no longer to know its parent: nobody else does for the same.
+    pub fn abandon(&mut self, identity: &Identity, now: Nanos) {
+        let Some(heir) = identity.awaited.take() else { return };
+        self.answer(heir, None, now);
+        self.expecting(heir).iter().for_each(|other| other.awaited.set(None));
     }
 
     /// The client's end of a request was seen. Returns the server's, if that was too.
@@ -207,6 +248,7 @@ impl Ties {
     pub fn tick(&mut self, now: Nanos) {
         self.wires.fade(now.saturating_sub(WIRE_AGE));
         self.kernel.fade(now.saturating_sub(KERNEL_AGE));
+        self.heirs.fade(now.saturating_sub(KERNEL_AGE));
         self.received.fade(now.saturating_sub(KERNEL_AGE));
     }
 }

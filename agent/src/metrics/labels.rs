@@ -51,6 +51,8 @@ label! {
         Multiplexed = "multiplexed",
         /// A process that is no longer traced; said by the agent itself.
         Released = "released",
+        /// A task ended that worked for what its maker worked for.
+        Inherited = "inherited",
     }
 }
 

@@ -32,6 +32,7 @@ mod cgroup;
 mod cpython;
 mod elf;
 mod event_loop;
+mod go;
 mod host;
 mod instrumented;
 mod ports;
@@ -50,6 +51,7 @@ pub use self::{
     cgroup::{Berth, berths, container_id},
     cpython::{CPython, Functions},
     event_loop::{PythonLoop, event_loop, has_no_event_loop_modules, python_loop},
+    go::{Function, GoError, GoProgram},
     host::Host,
     instrumented::instrumentation,
     ports::Listeners,

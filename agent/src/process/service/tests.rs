@@ -21,6 +21,7 @@ fn the_environment_comes_first() {
         service_name: Some(" orders ".into()),
         resource_attributes: Some("service.name=other".into()),
         flask_app: None,
+        ..Environment::default()
     };
     assert_eq!(service_name(&shop, None), "orders");
     shop.environment.service_name = None;

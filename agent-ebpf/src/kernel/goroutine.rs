@@ -1,0 +1,187 @@
+//! Go: which goroutine runs on a thread, and for which exchange. Goroutines move between threads; the register that
+//! holds the running one is part of Go's calling convention, and their ids are never used again.
+//!
+//! net/http's client writes a request on another goroutine than the one that makes it. What both have in hand is the
+//! connection (`persistConn`), which serves one request at a time.
+//!
+//! A goroutine that was made for an exchange may go on to work for others, as those of a pool do that grows when it is
+//! needed. One that ends before the exchange is over has not: so what it inherited goes by an id of its own until it
+//! ends, and only then is the agent told what that stood for.
+
+use aya_ebpf::{
+    EbpfContext as _,
+    macros::{map, uprobe},
+    maps::LruHashMap,
+    programs::ProbeContext,
+};
+use sockspan_ebpf::{GoLayout, HEIR, Policy, Process};
+
+use crate::kernel::{
+    arch,
+    connection::Connection,
+    context::{self, Handle},
+    count, emit, read, task, traced,
+};
+
+/// What a goroutine inherited.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Heir {
+    /// What stands for that until it ends.
+    id: u64,
+    /// What its maker worked for: an exchange, or what the maker inherited.
+    of: u64,
+    /// Whether anything was done in its name.
+    used: u64,
+}
+
+/// The goroutines that inherited something and have not ended.
+#[map]
+static HEIRS: LruHashMap<Handle, Heir> = LruHashMap::with_max_entries(65536, 0);
+
+/// The exchange in whose name a goroutine does something now, or what stands for it; 0 for none.
+#[inline(always)]
+fn exchange_of(goroutine: Handle) -> u64 {
+    let exchange = task::exchange_of(goroutine);
+    if exchange & HEIR != 0
+        && let Some(heir) = HEIRS.get_ptr_mut(goroutine)
+    {
+        // SAFETY: a map value stays valid while the program runs.
+        let heir = unsafe { &mut *heir };
+        if heir.id == exchange {
+            heir.used = 1;
+        }
+    }
+    exchange
+}
+
+/// The goroutine that `g`, a `runtime.g`, stands for.
+#[inline(always)]
+fn named(layout: &GoLayout, tgid: u32, g: u64) -> Option<Handle> {
+    let id = read::user::<u64>(g + u64::from(layout.goid)).filter(|id| *id != 0)?;
+    Some(Handle { tgid: u64::from(tgid), address: id })
+}
+
+/// The goroutine that a thread executes, by any goroutine `g` of that thread.
+#[inline(always)]
+fn executed(layout: &GoLayout, g: u64) -> Option<u64> {
+    let machine = read::user::<u64>(g + u64::from(layout.g_m)).filter(|m| *m != 0)?;
+    read::user::<u64>(machine + u64::from(layout.m_curg)).filter(|g| *g != 0)
+}
+
+/// The goroutine that makes the current system call. In C code the register holds anything, and on the runtime's own
+/// stacks a goroutine without work of its own: only one that its thread says it executes is believed.
+#[inline(always)]
+fn running(process: *mut Process, tgid: u32) -> Option<Handle> {
+    // SAFETY: a map value stays valid while the program runs; copied out at once.
+    let layout = unsafe { (*process).layout.go };
+    let g = arch::saved_goroutine()?;
+    if executed(&layout, g)? != g {
+        return None;
+    }
+    named(&layout, tgid, g)
+}
+
+/// The exchange in whose name the running goroutine does something now, or what stands for it; 0 for none.
+#[inline(always)]
+pub fn current(process: *mut Process, tgid: u32) -> u64 {
+    running(process, tgid).map_or(0, exchange_of)
+}
+
+/// The running goroutine has read (more of) a request.
+#[inline(always)]
+pub fn serve(process: *mut Process, tgid: u32, connection: &Connection) {
+    if let Some(goroutine) = running(process, tgid) {
+        task::set(goroutine, connection.exchange);
+    }
+}
+
+/// A probe's process, if it goes by goroutines.
+#[inline(always)]
+fn layout() -> Option<(GoLayout, u32)> {
+    let (tgid, _) = read::ids();
+    let process = traced::process(tgid)?;
+    // SAFETY: as above.
+    unsafe { ((*process).policy == Policy::Goroutine as u32).then_some(((*process).layout.go, tgid)) }
+}
+
+#[inline(always)]
+fn register(ctx: &ProbeContext, index: usize) -> u64 {
+    // SAFETY: the context is a pt_regs; the load is checked by the verifier.
+    unsafe { core::ptr::read_volatile(ctx.as_ptr().cast::<u64>().add(index)) }
+}
+
+/// `runqput(p, newg, …)`, called on the scheduler's stack for a goroutine that a `go` statement has just made: it works
+/// for what the one that made it works for.
+#[uprobe]
+pub fn go_start(ctx: ProbeContext) -> u32 {
+    start(&ctx);
+    0
+}
+
+#[inline(always)]
+fn start(ctx: &ProbeContext) -> Option<()> {
+    let (layout, tgid) = layout()?;
+    let maker = executed(&layout, register(ctx, arch::GOROUTINE))?;
+    let of = exchange_of(named(&layout, tgid, maker)?);
+    if of != 0 {
+        let goroutine = named(&layout, tgid, register(ctx, arch::GO_FUNCTION[1]))?;
+        let id = count::new_id() | HEIR;
+        let _ = HEIRS.insert(goroutine, Heir { id, of, used: 0 }, 0);
+        task::set(goroutine, id);
+    }
+    Some(())
+}
+
+/// `goexit1()`: the goroutine that runs ends.
+#[uprobe]
+pub fn go_end(ctx: ProbeContext) -> u32 {
+    end(&ctx);
+    0
+}
+
+#[inline(always)]
+fn end(ctx: &ProbeContext) -> Option<()> {
+    let (layout, tgid) = layout()?;
+    let goroutine = named(&layout, tgid, register(ctx, arch::GOROUTINE))?;
+    let exchange = task::exchange_of(goroutine);
+    task::set(goroutine, 0);
+    // SAFETY: copied out at once.
+    let heir = unsafe { HEIRS.get(goroutine) }.copied()?;
+    let _ = HEIRS.remove(goroutine);
+    // One that was given other work since is an heir no more.
+    if heir.used != 0 && heir.id == exchange {
+        emit::inheritance(tgid, exchange, heir.of);
+    }
+    Some(())
+}
+
+/// `(*persistConn).roundTrip(…)`: the goroutine that runs makes a request on this connection.
+#[uprobe]
+pub fn go_send(ctx: ProbeContext) -> u32 {
+    send(&ctx);
+    0
+}
+
+#[inline(always)]
+fn send(ctx: &ProbeContext) -> Option<()> {
+    let (layout, tgid) = layout()?;
+    let exchange = named(&layout, tgid, register(ctx, arch::GOROUTINE)).map_or(0, exchange_of);
+    context::put_aside(tgid, register(ctx, arch::GO_FUNCTION[0]), exchange);
+    Some(())
+}
+
+/// `persistConnWriter.Write(…)`: the goroutine that runs writes the request that is made on this connection.
+#[uprobe]
+pub fn go_write(ctx: ProbeContext) -> u32 {
+    write(&ctx);
+    0
+}
+
+#[inline(always)]
+fn write(ctx: &ProbeContext) -> Option<()> {
+    let (layout, tgid) = layout()?;
+    let writer = named(&layout, tgid, register(ctx, arch::GOROUTINE))?;
+    task::set(writer, context::put_aside_for(tgid, register(ctx, arch::GO_FUNCTION[0])));
+    Some(())
+}

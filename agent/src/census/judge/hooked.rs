@@ -1,0 +1,145 @@
+//! Runtimes that tell their requests apart themselves: hooks in a runtime's own functions show how.
+//!
+//! In: a process and where its runtime's functions are. Out: its [`Judgement`], the hooks attached; headers only where
+//! any of it is not to be had, with the reason.
+
+use std::{fs, path::PathBuf};
+
+use sockspan_ebpf::{Layout, Policy};
+
+use crate::{
+    capture::{
+        chain,
+        hooks::{self, Hook, Hooks},
+    },
+    process::CPython,
+};
+
+use super::{super::Census, Judgement, headers};
+
+/// What was found in a process to tell its requests apart by.
+struct Found {
+    policy: Policy,
+    layout: Layout,
+    hooks: Vec<Hook>,
+    /// In what the hooks are.
+    place: String,
+    /// What is not there and would have linked more.
+    absent: Vec<String>,
+}
+
+impl Found {
+    /// What a file's exported functions gave. An error where any that is needed is missing.
+    fn exported(found: Hooks, policy: Policy, place: &str) -> Result<Self, String> {
+        if !found.missing.is_empty() {
+            return Err(format!("{place} do not export {}", found.missing.join(", ")));
+        }
+        let (layout, place) = (Layout::default(), place.to_owned());
+        Ok(Self { policy, layout, hooks: found.hooks, place, absent: found.absent })
+    }
+}
+
+impl Census {
+    pub(super) fn node(&mut self, pid: u32) -> Judgement {
+        self.hooked(pid, "event loop", |census| {
+            let found = hooks::node(&census.files(pid, &["libnode.so", "libuv.so"], true));
+            Found::exported(found, Policy::Loop, "libuv and Node")
+        })
+    }
+
+    pub(super) fn greenlets(&mut self, pid: u32) -> Judgement {
+        self.hooked(pid, "greenlets", |census| {
+            let modules = census.files(pid, &["_greenlet."], false);
+            let found = hooks::greenlet(&modules, &census.files(pid, &["libpython"], true));
+            Found::exported(found, Policy::Greenlet, "greenlet and CPython")
+        })
+    }
+
+    pub(super) fn asyncio(&mut self, pid: u32) -> Judgement {
+        self.hooked(pid, "asyncio's tasks", |census| {
+            if !cfg!(target_arch = "x86_64") {
+                return Err("that is known on x86-64 only".into());
+            }
+            let python = CPython::find(&census.procfs, pid).map_err(|why| why.to_string())?;
+            let found = hooks::python(&python);
+            if !found.missing.is_empty() {
+                return Err(format!("its Python's code is not understood: {}", found.missing.join(", ")));
+            }
+            let uvloop = if python.uvloop.is_some() { " and uvloop" } else { "" };
+            Ok(Found {
+                policy: Policy::Asyncio,
+                layout: Layout { python: python.layout, ..Layout::default() },
+                hooks: found.hooks,
+                place: format!("Python 3.{}{uvloop}", python.minor),
+                absent: found.absent,
+            })
+        })
+    }
+
+    pub(super) fn goroutines(&mut self, pid: u32) -> Judgement {
+        self.hooked(pid, "goroutines", |census| {
+            let found = hooks::go(&census.procfs.path(pid, "exe")).map_err(|unfit| unfit.to_string())?;
+            Ok(Found {
+                policy: Policy::Goroutine,
+                layout: Layout { go: found.layout, ..Layout::default() },
+                hooks: found.hooks,
+                place: found.version,
+                absent: Vec::new(),
+            })
+        })
+    }
+
+    /// Sets the hooks that are found, and judges by that. `told`: what tells requests apart.
+    fn hooked(
+        &mut self,
+        pid: u32,
+        told: &str,
+        find: impl FnOnce(&Self) -> Result<Found, String>,
+    ) -> Judgement {
+        if !self.traced.has_uprobes() {
+            return headers(format_args!("to tell {told} apart needs uprobes, which are off"));
+        }
+        let found = match find(self) {
+            Ok(found) => found,
+            Err(why) => return headers(format_args!("{told} cannot be told apart: {why}")),
+        };
+        if let Err(error) = self.traced.hook(pid, &found.hooks) {
+            return headers(refused(&error));
+        }
+        let mut causality = format!("{told}, by {} hooks in {}", found.hooks.len(), found.place);
+        if !found.absent.is_empty() {
+            causality.push_str(&format!("; not found: {}", found.absent.join(", ")));
+        }
+        Judgement { policy: found.policy, layout: found.layout, causality }
+    }
+
+    /// The libraries a process has mapped whose names begin so, with its executable before them if that is `wanted`; as
+    /// they are seen from here.
+    fn files(&self, pid: u32, names: &[&str], wanted: bool) -> Vec<PathBuf> {
+        let maps = fs::read_to_string(self.procfs.path(pid, "maps")).unwrap_or_default();
+        let mut files = Vec::new();
+        files.extend(wanted.then(|| self.procfs.path(pid, "exe")));
+        for line in maps.lines() {
+            let Some(path) = line.split_whitespace().nth(5) else { continue };
+            let name = path.rsplit('/').next().unwrap_or_default();
+            if name.contains(".so") && names.iter().any(|one| name.starts_with(one)) {
+                let file = self.procfs.path(pid, "root").join(path.trim_start_matches('/'));
+                if !files.contains(&file) {
+                    files.push(file);
+                }
+            }
+        }
+        files
+    }
+}
+
+/// Why a hook was refused. Some kernels ask for more than CAP_PERFMON before they set a breakpoint.
+fn refused(error: &crate::capture::Error) -> String {
+    let cause = chain(error);
+    let cure = if cause.contains("os error 1)") || cause.contains("os error 13)") {
+        "; kernels before 6.10 can want CAP_SYS_ADMIN for uprobes: grant it, or say --no-uprobes to do without"
+    } else {
+        ""
+    };
+    format!("uprobes failed: {cause}{cure}")
+}

@@ -1,0 +1,3 @@
+module mid
+
+go 1.18

@@ -10,12 +10,12 @@ mod event;
 mod process;
 
 pub use event::{
-    DATA_BYTES, Data, Direction, EVENT_BYTES, EventKind, Evidence, Family, LEFT, Lifecycle, Role, flag,
+    DATA_BYTES, Data, Direction, EVENT_BYTES, EventKind, Evidence, Family, LEFT, Lifecycle, Role, flag, via,
 };
 pub use process::{Counter, Offsets, Policy, Process, Skip, process_flag};
 
 /// The version of this contract; a recorded stream carries it and a replay checks it.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Head bytes one event can carry; a longer head takes several events.
 pub const HEAD_BYTES: usize = 8192;

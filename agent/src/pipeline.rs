@@ -355,6 +355,9 @@ impl Pipeline {
         for Loss { kind, reason } in self.exchanges.losses.drain(..) {
             self.metrics.exchange(side(kind), Err(drop_reason(reason)));
         }
+        for why in self.exchanges.withdrawn.drain(..) {
+            self.metrics.links_withdrawn.inc(why);
+        }
         let settled = std::mem::take(&mut self.settled);
         let process = |settled: &Settled| settled.exchange.identity.tgid;
         for settled in self.waiting.sort(settled, self.now, process) {

@@ -17,6 +17,8 @@ pub mod known {
     pub const CONNECT: u32 = 1 << 18;
     /// The connection has left the established state.
     pub const CLOSED: u32 = 1 << 19;
+    /// A request came before the one before it was answered: to which of them bytes of a response belong is not known here.
+    pub const PIPELINED: u32 = 1 << 20;
 }
 
 /// Whose turn it is in the conversation.
@@ -39,6 +41,8 @@ pub struct Connection {
     pub exchange: u64,
     /// Client: the exchange in whose context the request was made (or connect() was called).
     pub context: u64,
+    /// How that context came to the thread that called connect().
+    pub via: u64,
     /// First bytes of a message that came in pieces smaller than its token, by direction.
     pub lead: [u64; 2],
     pub lead_count: [u32; 2],

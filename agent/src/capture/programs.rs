@@ -38,8 +38,16 @@ const LIFECYCLE: [&str; 4] =
 const SOCKET: [&str; 2] = ["sock_send_length", "sock_recv_length"];
 
 /// The programs that uprobes run.
-pub const UPROBES: [&str; 7] =
-    ["uv_save_first", "uv_save_second", "uv_resume", "uv_clear", "uv_call_first", "uv_call_second", "uv_end"];
+pub const UPROBES: [&str; 8] = [
+    "uv_save_first",
+    "uv_save_second",
+    "uv_save_work",
+    "uv_resume",
+    "uv_clear",
+    "uv_call_first",
+    "uv_call_second",
+    "uv_end",
+];
 
 /// The reader is woken when one part in so many of the ring buffer is full.
 const WAKE_SHARE: u32 = 8;

@@ -15,7 +15,7 @@ mod tests;
 pub use self::{
     labels::{
         DropReason, EventKind, EventLoss, Label, LinkEvidence, ProcessState, ReloadResult, RequestResult,
-        Side, SpanLoss, SpanResult, Tracked, Untracked, WatchError, Watched,
+        Side, SpanLoss, SpanResult, Tracked, Untracked, WatchError, Watched, Withdrawal,
     },
     table::Source,
 };
@@ -135,6 +135,8 @@ pub struct Metrics {
     pub spans_dropped: Family<SpanLoss>,
     /// Spans by what their parent was known on.
     pub links: Family<LinkEvidence>,
+    /// Links that were taken back before their spans were told: an event loop's, which may be another exchange's.
+    pub links_withdrawn: Family<Withdrawal>,
     /// Socket calls whose bytes could not be proven to be the message's own; counted, not read.
     pub unreadable: Counter,
     /// Export requests by result.

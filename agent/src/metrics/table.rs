@@ -162,6 +162,13 @@ pub const TABLE: &[Row] = &[
         |s, out| family("evidence", &s.metrics.links, out),
     ),
     counter(
+        "sockspan_links_withdrawn",
+        "sockspan.links.withdrawn",
+        "{span}",
+        "Spans whose parent an event loop seemed to show, and that may be another request's",
+        |s, out| family("reason", &s.metrics.links_withdrawn, out),
+    ),
+    counter(
         "sockspan_unreadable",
         "sockspan.unreadable",
         "{call}",

@@ -100,6 +100,12 @@ pub enum Family {
 /// Set in [`Data::state`] beside the TCP state: this end has left the connection, it sends and receives no more.
 pub const LEFT: u8 = 0x80;
 
+/// What [`Data::via`] holds beside an exchange.
+pub mod via {
+    /// The context waited for the end of some work (a file, a job of the thread pool) after that.
+    pub const WORK: u64 = 1 << 63;
+}
+
 /// Bits of [`Data::flags`].
 pub mod flag {
     /// A message begins exactly at `position`: the bytes there begin like one.
@@ -152,8 +158,12 @@ pub struct Data {
     pub generation: u64,
     /// The exchange the kernel side counts this call to; 0 for none.
     pub exchange: u64,
-    /// The exchange in whose context a client's request was made; 0 for none.
+    /// The exchange in whose context a client's request was made, or bytes of an event loop's response were sent; 0 for
+    /// none.
     pub parent: u64,
+    /// By whose end that context came to the thread: the client's exchange whose response was read last, perhaps with
+    /// [`via::WORK`]; 0 straight from `parent`'s own request.
+    pub via: u64,
     /// Process.
     pub tgid: u32,
     /// Thread.
@@ -223,7 +233,7 @@ pub struct Lifecycle {
     pub at: u64,
 }
 
-const _: () = assert!(size_of::<Data>() == 16 + 6 * 8 + 6 * 4 + 8 + 32);
+const _: () = assert!(size_of::<Data>() == 16 + 7 * 8 + 6 * 4 + 8 + 32);
 const _: () = assert!(size_of::<Lifecycle>() == 24);
 const _: () = assert!(size_of::<Inheritance>() == 32);
 const _: () = assert!(DATA_BYTES.is_multiple_of(8));

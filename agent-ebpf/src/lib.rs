@@ -11,12 +11,12 @@ mod process;
 
 pub use event::{
     DATA_BYTES, Data, Direction, EVENT_BYTES, EventKind, Evidence, Family, HEIR, Inheritance, LEFT,
-    Lifecycle, Role, flag,
+    Lifecycle, Role, flag, via,
 };
 pub use process::{Counter, GoLayout, Layout, Offsets, Policy, Process, PythonLayout, Skip, process_flag};
 
 /// The version of this contract; a recorded stream carries it and a replay checks it.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Head bytes one event can carry; a longer head takes several events.
 pub const HEAD_BYTES: usize = 8192;

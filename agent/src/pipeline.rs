@@ -381,6 +381,9 @@ impl Pipeline {
             self.metrics.exchange(side(kind), Err(drop_reason(reason)));
         }
         self.exchanges.overruled.drain(..).for_each(|evidence| self.metrics.overruled.inc(evidence));
+        for why in self.exchanges.withdrawn.drain(..) {
+            self.metrics.links_withdrawn.inc(why);
+        }
         let settled = std::mem::take(&mut self.settled);
         let process = |settled: &Settled| settled.exchange.identity.tgid;
         for settled in self.waiting.sort(settled, self.now, process) {

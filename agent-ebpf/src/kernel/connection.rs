@@ -19,7 +19,8 @@ pub mod known {
     pub const CLOSED: u32 = 1 << 19;
     /// `context` was set by a task that wrote to the connection, and its event loop has not sent it yet.
     pub const WRITTEN: u32 = 1 << 20;
-    /// A request came before the one ahead of it was answered: what reads here says nothing of what is served.
+    /// A request came before the one ahead of it was answered: what reads here says nothing of what is served, and
+    /// to which of them bytes of a response belong is not known.
     pub const PIPELINED: u32 = 1 << 21;
     /// `accepted` is set.
     pub const ACCEPTED: u32 = 1 << 22;
@@ -45,6 +46,8 @@ pub struct Connection {
     pub exchange: u64,
     /// Client: the exchange in whose context the request was made (or connect() was called).
     pub context: u64,
+    /// How that context came to the thread that called connect().
+    pub via: u64,
     /// First bytes of a message that came in pieces smaller than its token, by direction.
     pub lead: [u64; 2],
     pub lead_count: [u32; 2],

@@ -6,12 +6,25 @@ use sockspan_ebpf::{Counter, EventKind, Evidence, Policy, Process, process_flag}
 
 use crate::kernel::{connection::Connection, count, emit, read, task};
 
+/// What a thread works for.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Work {
+    /// The exchange; 0 for none.
+    pub exchange: u64,
+    /// By whose end an event loop came to it; see [`sockspan_ebpf::Data::via`].
+    pub via: u64,
+}
+
+impl Work {
+    pub const NONE: Self = Self { exchange: 0, via: 0 };
+}
+
 /// A thread of a traced process.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Thread {
-    /// The exchange it works for; 0 for none.
-    pub exchange: u64,
+    pub work: Work,
     /// Its process: thread ids are reused.
     pub tgid: u32,
     /// Exchanges whose request it read and whose answer has not begun.
@@ -40,7 +53,7 @@ static THREADS: LruHashMap<u32, Thread> = LruHashMap::with_max_entries(16384, 0)
 /// Contexts put aside: by an event loop's own requests (libuv's `req`) until their callback runs, by the connections of
 /// Go's HTTP client until they carry another request.
 #[map]
-static REQUESTS: LruHashMap<Handle, u64> = LruHashMap::with_max_entries(16384, 0);
+static REQUESTS: LruHashMap<Handle, Work> = LruHashMap::with_max_entries(16384, 0);
 
 #[inline(always)]
 fn thread(tid: u32, tgid: u32) -> Option<*mut Thread> {
@@ -49,22 +62,22 @@ fn thread(tid: u32, tgid: u32) -> Option<*mut Thread> {
     unsafe { ((*thread).tgid == tgid).then_some(thread) }
 }
 
-/// The exchange the thread works for; 0 for none.
+/// What the thread works for.
 #[inline(always)]
-pub fn current(tid: u32, tgid: u32) -> u64 {
+pub fn current(tid: u32, tgid: u32) -> Work {
     // SAFETY: as above.
-    thread(tid, tgid).map_or(0, |t| unsafe { (*t).exchange })
+    thread(tid, tgid).map_or(Work::NONE, |t| unsafe { (*t).work })
 }
 
-/// Sets the exchange the thread works for; 0 clears it.
+/// Sets what the thread works for.
 #[inline(always)]
-pub fn enter(tid: u32, tgid: u32, exchange: u64) {
+pub fn enter(tid: u32, tgid: u32, work: Work) {
     match thread(tid, tgid) {
         // SAFETY: as above.
-        Some(t) => unsafe { (*t).exchange = exchange },
-        None if exchange == 0 => {}
+        Some(t) => unsafe { (*t).work = work },
+        None if work.exchange == 0 => {}
         None => {
-            let thread = Thread { exchange, tgid, open: 0, shared: 0, reserved: 0, idle: read::now() };
+            let thread = Thread { work, tgid, open: 0, shared: 0, reserved: 0, idle: read::now() };
             let _ = THREADS.insert(tid, thread, 0);
         }
     }
@@ -108,7 +121,7 @@ pub fn serve(process: *mut Process, tid: u32, tgid: u32, connection: &mut Connec
     if policy == Policy::None as u32 {
         return;
     }
-    enter(tid, tgid, connection.exchange);
+    enter(tid, tgid, Work { exchange: connection.exchange, via: 0 });
     connection.server = tid;
     if policy == Policy::Thread as u32 && unanswered && connection.owner != tid {
         release(connection);
@@ -141,7 +154,7 @@ pub fn answer(process: *mut Process, tid: u32, tgid: u32, connection: &mut Conne
     // SAFETY: as above.
     let policy = unsafe { (*process).policy };
     if policy == Policy::Thread as u32 && connection.owner != 0 {
-        let same = connection.owner == tid && current(tid, tgid) == connection.exchange;
+        let same = connection.owner == tid && current(tid, tgid).exchange == connection.exchange;
         if !same {
             distrust(process, tgid);
         }
@@ -159,7 +172,7 @@ pub fn go_on(process: *mut Process, tid: u32, tgid: u32, connection: &mut Connec
     let policy = unsafe { (*process).policy };
     if policy == Policy::Thread as u32
         && connection.server == tid
-        && current(tid, tgid) != connection.exchange
+        && current(tid, tgid).exchange != connection.exchange
     {
         distrust(process, tgid);
     }
@@ -179,46 +192,49 @@ fn distrust(process: *mut Process, tgid: u32) {
     emit::lifecycle(EventKind::Multiplexed, tgid, 0, 0);
 }
 
-/// The exchange in whose context the thread makes a call now, and what says so.
+/// In what context the thread makes a call now, and what says so.
 #[inline(always)]
-pub fn evidence(process: *mut Process, tid: u32, tgid: u32) -> (u64, Evidence) {
+pub fn evidence(process: *mut Process, tid: u32, tgid: u32) -> (Work, Evidence) {
     if task::policy(process).is_some() {
         let exchange = task::current(process, tid, tgid);
-        return if exchange == 0 { (0, Evidence::None) } else { (exchange, Evidence::Task) };
+        let evidence = if exchange == 0 { Evidence::None } else { Evidence::Task };
+        return (Work { exchange, via: 0 }, evidence);
     }
-    let Some(t) = thread(tid, tgid) else { return (0, Evidence::None) };
+    let Some(t) = thread(tid, tgid) else { return (Work::NONE, Evidence::None) };
     // SAFETY: as above.
-    let (policy, flags, exchange, shared) =
-        unsafe { ((*process).policy, (*process).flags, (*t).exchange, (*t).shared) };
+    let (policy, flags, work, shared) =
+        unsafe { ((*process).policy, (*process).flags, (*t).work, (*t).shared) };
     let alone = shared == 0 && flags & process_flag::MULTIPLEXED == 0;
     let sound = policy == Policy::Loop as u32 || (policy == Policy::Thread as u32 && alone);
-    if sound && exchange != 0 { (exchange, Evidence::Thread) } else { (0, Evidence::None) }
+    if sound && work.exchange != 0 { (work, Evidence::Thread) } else { (Work::NONE, Evidence::None) }
 }
 
-/// Puts the thread's context aside under a request of its event loop.
+/// Puts the thread's context aside under a request of its event loop; `mark` is added to how it came there.
 #[inline(always)]
-pub fn save(tid: u32, tgid: u32, request: u64) {
-    put_aside(tgid, request, current(tid, tgid));
+pub fn save(tid: u32, tgid: u32, request: u64, mark: u64) {
+    let mut work = current(tid, tgid);
+    work.via |= mark;
+    put_aside(tgid, request, work);
 }
 
 /// Takes up the context that was put aside under a request; none if there was none.
 #[inline(always)]
 pub fn resume(tid: u32, tgid: u32, request: u64) {
-    let exchange = put_aside_for(tgid, request);
+    let work = put_aside_for(tgid, request);
     let _ = REQUESTS.remove(Handle { tgid: u64::from(tgid), address: request });
-    enter(tid, tgid, exchange);
+    enter(tid, tgid, work);
 }
 
-/// Puts an exchange aside under an object of the program's.
+/// Puts what is worked for aside under an object of the program's.
 #[inline(always)]
-pub fn put_aside(tgid: u32, object: u64, exchange: u64) {
-    let _ = REQUESTS.insert(Handle { tgid: u64::from(tgid), address: object }, exchange, 0);
+pub fn put_aside(tgid: u32, object: u64, work: Work) {
+    let _ = REQUESTS.insert(Handle { tgid: u64::from(tgid), address: object }, work, 0);
 }
 
-/// The exchange that was put aside under an object; 0 for none.
+/// What was put aside under an object.
 #[inline(always)]
-pub fn put_aside_for(tgid: u32, object: u64) -> u64 {
+pub fn put_aside_for(tgid: u32, object: u64) -> Work {
     let key = Handle { tgid: u64::from(tgid), address: object };
     // SAFETY: copied out at once.
-    unsafe { REQUESTS.get(key) }.map_or(0, |exchange| *exchange)
+    unsafe { REQUESTS.get(key) }.map_or(Work::NONE, |work| *work)
 }

@@ -78,6 +78,7 @@ pub struct Piece {
     /// Bytes to copy of its end.
     pub tail: u32,
     pub parent: u64,
+    pub via: u64,
 }
 
 /// A value the compiler knows nothing of, so that the bounds check after it stays in the program.
@@ -190,6 +191,7 @@ fn fill(data: &mut Data, sock: u64, c: &Connection, piece: &Piece) {
         generation: c.generation,
         exchange: c.exchange,
         parent: piece.parent,
+        via: piece.via,
         tgid,
         tid,
         position: piece.position,

@@ -19,7 +19,7 @@ use sockspan_ebpf::{GoLayout, HEIR, Policy, Process};
 use crate::kernel::{
     arch,
     connection::Connection,
-    context::{self, Handle},
+    context::{self, Handle, Work},
     count, emit, read, task, traced,
 };
 
@@ -167,7 +167,7 @@ pub fn go_send(ctx: ProbeContext) -> u32 {
 fn send(ctx: &ProbeContext) -> Option<()> {
     let (layout, tgid) = layout()?;
     let exchange = named(&layout, tgid, register(ctx, arch::GOROUTINE)).map_or(0, exchange_of);
-    context::put_aside(tgid, register(ctx, arch::GO_FUNCTION[0]), exchange);
+    context::put_aside(tgid, register(ctx, arch::GO_FUNCTION[0]), Work { exchange, via: 0 });
     Some(())
 }
 
@@ -182,6 +182,6 @@ pub fn go_write(ctx: ProbeContext) -> u32 {
 fn write(ctx: &ProbeContext) -> Option<()> {
     let (layout, tgid) = layout()?;
     let writer = named(&layout, tgid, register(ctx, arch::GOROUTINE))?;
-    task::set(writer, context::put_aside_for(tgid, register(ctx, arch::GO_FUNCTION[0])));
+    task::set(writer, context::put_aside_for(tgid, register(ctx, arch::GO_FUNCTION[0])).exchange);
     Some(())
 }

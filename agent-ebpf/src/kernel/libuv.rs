@@ -8,9 +8,10 @@ use aya_ebpf::{
     maps::LruHashMap,
     programs::ProbeContext,
 };
+use sockspan_ebpf::via;
 
 use crate::kernel::{
-    context,
+    context::{self, Work},
     probe::{argument, traced_ids},
 };
 
@@ -21,8 +22,7 @@ use crate::kernel::{
 struct Callback {
     /// Node's object (an `AsyncWrap`) that a read called JavaScript on; 0 if it was no read.
     wrap: u64,
-    /// The exchange it works for.
-    exchange: u64,
+    work: Work,
     /// Thread ids are reused.
     tgid: u32,
     /// Not over yet.
@@ -43,16 +43,25 @@ fn callback(tid: u32, tgid: u32) -> Option<*mut Callback> {
 #[uprobe]
 pub fn uv_save_first(ctx: ProbeContext) -> u32 {
     if let Some((tgid, tid)) = traced_ids() {
-        context::save(tid, tgid, argument(&ctx, 0));
+        context::save(tid, tgid, argument(&ctx, 0), 0);
     }
     0
 }
 
-/// `uv_getaddrinfo(loop, req, …)`, `uv_queue_work`, `uv_fs_*`: the second.
+/// `uv_getaddrinfo(loop, req, …)`: the second.
 #[uprobe]
 pub fn uv_save_second(ctx: ProbeContext) -> u32 {
     if let Some((tgid, tid)) = traced_ids() {
-        context::save(tid, tgid, argument(&ctx, 1));
+        context::save(tid, tgid, argument(&ctx, 1), 0);
+    }
+    0
+}
+
+/// `uv_queue_work(loop, req, …)`, `uv_fs_*`: likewise. Several exchanges can wait for the end of one such work.
+#[uprobe]
+pub fn uv_save_work(ctx: ProbeContext) -> u32 {
+    if let Some((tgid, tid)) = traced_ids() {
+        context::save(tid, tgid, argument(&ctx, 1), via::WORK);
     }
     0
 }
@@ -63,11 +72,11 @@ pub fn uv_save_second(ctx: ProbeContext) -> u32 {
 pub fn uv_resume(ctx: ProbeContext) -> u32 {
     if let Some((tgid, tid)) = traced_ids() {
         context::resume(tid, tgid, argument(&ctx, 0));
-        let exchange = context::current(tid, tgid);
-        if exchange == 0 {
+        let work = context::current(tid, tgid);
+        if work.exchange == 0 {
             let _ = CALLBACKS.remove(tid);
         } else {
-            let _ = CALLBACKS.insert(tid, Callback { wrap: 0, exchange, tgid, runs: 1 }, 0);
+            let _ = CALLBACKS.insert(tid, Callback { wrap: 0, work, tgid, runs: 1 }, 0);
         }
     }
     0
@@ -77,7 +86,7 @@ pub fn uv_resume(ctx: ProbeContext) -> u32 {
 #[uprobe]
 pub fn uv_clear(_ctx: ProbeContext) -> u32 {
     if let Some((tgid, tid)) = traced_ids() {
-        context::enter(tid, tgid, 0);
+        context::enter(tid, tgid, Work::NONE);
         let _ = CALLBACKS.remove(tid);
     }
     0
@@ -102,22 +111,22 @@ pub fn uv_call_second(ctx: ProbeContext) -> u32 {
 #[inline(always)]
 fn call(wrap: u64) {
     let Some((tgid, tid)) = traced_ids() else { return };
-    let exchange = context::current(tid, tgid);
+    let work = context::current(tid, tgid);
     let Some(known) = callback(tid, tgid) else {
-        if exchange != 0 {
-            let _ = CALLBACKS.insert(tid, Callback { wrap, exchange, tgid, runs: 1 }, 0);
+        if work.exchange != 0 {
+            let _ = CALLBACKS.insert(tid, Callback { wrap, work, tgid, runs: 1 }, 0);
         }
         return;
     };
     // SAFETY: as above.
     let known = unsafe { &mut *known };
-    if exchange == 0 {
+    if work.exchange == 0 {
         if known.wrap == wrap && known.runs == 0 {
             known.runs = 1;
-            context::enter(tid, tgid, known.exchange);
+            context::enter(tid, tgid, known.work);
         }
-    } else if known.runs == 0 || known.exchange != exchange {
-        *known = Callback { wrap, exchange, tgid, runs: 1 };
+    } else if known.runs == 0 || known.work != work {
+        *known = Callback { wrap, work, tgid, runs: 1 };
     }
 }
 
@@ -126,12 +135,12 @@ fn call(wrap: u64) {
 #[uprobe]
 pub fn uv_end(_ctx: ProbeContext) -> u32 {
     let Some((tgid, tid)) = traced_ids() else { return 0 };
-    let exchange = context::current(tid, tgid);
-    context::enter(tid, tgid, 0);
+    let work = context::current(tid, tgid);
+    context::enter(tid, tgid, Work::NONE);
     let Some(known) = callback(tid, tgid) else { return 0 };
     // SAFETY: as above.
     unsafe {
-        if exchange != 0 && (*known).exchange == exchange && (*known).wrap != 0 {
+        if work.exchange != 0 && (*known).work == work && (*known).wrap != 0 {
             (*known).runs = 0;
         } else {
             let _ = CALLBACKS.remove(tid);

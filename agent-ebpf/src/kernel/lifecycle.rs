@@ -105,11 +105,12 @@ pub fn inet_sock_set_state(ctx: RawTracePointContext) -> i32 {
 fn connecting(sock: u64) {
     let (tgid, tid) = read::ids();
     let Some(process) = traced::process(tgid) else { return };
-    let (exchange, _) = context::evidence(process, tid, tgid);
+    let (work, _) = context::evidence(process, tid, tgid);
     let Some(c) = connection::create(sock, read::generation(sock), true) else { return };
     // SAFETY: as above.
     unsafe {
-        (*c).context = exchange;
+        (*c).context = work.exchange;
+        (*c).via = work.via;
         (*c).flags |= known::CONNECT;
     }
 }
@@ -156,6 +157,7 @@ fn closing(sock: u64, c: *mut Connection, state: u8) {
         head: 0,
         tail: 0,
         parent: 0,
+        via: 0,
     };
     emit::turn(sock, c, &piece);
 }

@@ -6,7 +6,8 @@ use sockspan_ebpf::{Counter, Direction, EventKind, Evidence, Policy, Process, Ro
 use crate::kernel::{
     call::Call,
     connection::{self, Connection, REQUEST, RESPONSE, known},
-    context, count,
+    context::{self, Work},
+    count,
     emit::{self, Piece, load},
     message::Token,
     read,
@@ -69,8 +70,8 @@ pub fn fail(sock: u64, error: i32, process: *mut Process) -> u32 {
     let (tgid, tid) = read::ids();
     // SAFETY: as above.
     let found = connection::at(sock).map(|c| unsafe { &*c });
-    let exchange = found.filter(|c| c.generation == read::generation(sock)).map_or(0, worked_for);
-    context::enter(tid, tgid, exchange);
+    let work = found.filter(|c| c.generation == read::generation(sock)).map_or(Work::NONE, worked_for);
+    context::enter(tid, tgid, work);
     0
 }
 
@@ -89,35 +90,36 @@ fn begin(call: &mut Call, c: &mut Connection, process: *mut Process) {
     if c.role != Role::Client as u8 {
         return;
     }
-    let (mut parent, mut evidence) = context::evidence(process, call.tid, call.tgid);
+    let (mut work, mut evidence) = context::evidence(process, call.tid, call.tgid);
     // SAFETY: a map value stays valid while the program runs.
     let in_loop = unsafe { (*process).policy } == Policy::Loop as u32;
     // Where threads serve, a pool may hand a new connection to another than the one it was opened for.
     if in_loop && c.flags & known::CONNECT != 0 && c.context != 0 {
-        if parent == 0 {
-            (parent, evidence) = (c.context, Evidence::Connect);
-        } else if parent != c.context {
+        if work.exchange == 0 {
+            (work, evidence) = (Work { exchange: c.context, via: c.via }, Evidence::Connect);
+        } else if work.exchange != c.context {
             // Opened for one exchange, used by another: neither is certain.
             count::one(Counter::Contradicted);
-            (parent, evidence) = (0, Evidence::None);
+            (work, evidence) = (Work::NONE, Evidence::None);
         }
     }
     if c.flags & known::WRITTEN != 0 {
-        (parent, evidence) = written(parent, c.context);
+        (work, evidence) = written(work.exchange, c.context);
     }
     c.flags &= !(known::CONNECT | known::WRITTEN);
-    c.context = parent;
-    call.piece.parent = parent;
+    c.context = work.exchange;
+    call.piece.parent = work.exchange;
+    call.piece.via = work.via;
     call.piece.evidence = evidence as u8;
 }
 
 /// What a task wrote its event loop may send later: it was written for `writer`, and is sent in the context of `sender`.
 #[inline(always)]
-fn written(sender: u64, writer: u64) -> (u64, Evidence) {
+fn written(sender: u64, writer: u64) -> (Work, Evidence) {
     if writer == 0 || (sender != 0 && sender != writer) {
-        return (0, Evidence::None);
+        return (Work::NONE, Evidence::None);
     }
-    (writer, Evidence::Task)
+    (Work { exchange: writer, via: 0 }, Evidence::Task)
 }
 
 /// The call carries request bytes. `false`: it belongs to nothing that is followed.
@@ -154,6 +156,9 @@ fn response(call: &mut Call, c: &mut Connection, process: *mut Process, token: T
         return false;
     }
     let side = (call.direction & 1) as usize;
+    if c.role == Role::Server as u8 {
+        sent_by(call, c, process);
+    }
     if c.phase == REQUEST {
         c.phase = RESPONSE;
         if c.role == Role::Server as u8 {
@@ -175,6 +180,18 @@ fn response(call: &mut Call, c: &mut Connection, process: *mut Process, token: T
     true
 }
 
+/// Event loops: in whose context a response is sent. Whose it is, is not certain where requests did not wait for the
+/// responses before them.
+#[inline(always)]
+fn sent_by(call: &mut Call, c: &Connection, process: *mut Process) {
+    // SAFETY: a map value stays valid while the program runs.
+    let in_loop = unsafe { (*process).policy } == Policy::Loop as u32;
+    if in_loop && c.flags & known::PIPELINED == 0 {
+        let work = context::current(call.tid, call.tgid);
+        (call.piece.parent, call.piece.via) = (work.exchange, work.via);
+    }
+}
+
 /// Event loops: what was just read decides whose work comes next on this thread.
 #[inline(always)]
 fn resume(call: &Call, c: &Connection, process: *mut Process) {
@@ -185,13 +202,13 @@ fn resume(call: &Call, c: &Connection, process: *mut Process) {
     context::enter(call.tid, call.tgid, worked_for(c));
 }
 
-/// The exchange for which something is done about this connection; 0 for none.
+/// The exchange for which something is done about this connection.
 #[inline(always)]
-fn worked_for(c: &Connection) -> u64 {
+fn worked_for(c: &Connection) -> Work {
     match c.role {
-        r if r == Role::Server as u8 => c.exchange,
-        r if r == Role::Client as u8 => c.context,
-        _ => 0,
+        r if r == Role::Server as u8 => Work { exchange: c.exchange, via: 0 },
+        r if r == Role::Client as u8 && c.context != 0 => Work { exchange: c.context, via: c.exchange },
+        _ => Work::NONE,
     }
 }
 
@@ -201,7 +218,7 @@ fn leave(call: &Call, process: *mut Process) {
     // SAFETY: as in `resume`.
     let policy = unsafe { (*process).policy };
     if policy == Policy::Loop as u32 && call.direction == Direction::Receive as u32 {
-        context::enter(call.tid, call.tgid, 0);
+        context::enter(call.tid, call.tgid, Work::NONE);
     }
 }
 
@@ -235,4 +252,5 @@ const NOTHING: Piece = Piece {
     head: 0,
     tail: 0,
     parent: 0,
+    via: 0,
 };

@@ -49,12 +49,31 @@ pub struct Origin {
     pub exchange: u64,
     /// The exchange in whose context the request was made; 0 for none.
     pub parent: u64,
+    /// By whose end that context came to the thread; see [`Data::via`].
+    pub via: u64,
+    /// The thread.
+    pub tid: u32,
     /// How it knew.
     pub evidence: Evidence,
     /// How both ends can name the request.
     pub wire: Option<Wire>,
     /// Other requests began in the same call: the kernel side's ids do not tell them apart.
     pub shared: bool,
+}
+
+/// Bytes of a server's response were sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The exchange, as the kernel side calls it.
+    pub exchange: u64,
+    /// The exchange in whose context they were sent, likewise; 0 for none.
+    pub context: u64,
+    /// By whose end that context came to the thread; see [`Data::via`].
+    pub via: u64,
+    /// The thread.
+    pub tid: u32,
+    /// When.
+    pub at: Nanos,
 }
 
 /// A signal of a connection's conversation.
@@ -111,6 +130,8 @@ pub struct Output {
     pub wishes: Vec<Wish>,
     /// The kernel side gave this id to the middle of a request of this connection.
     pub alias: Option<(u64, u64)>,
+    /// The event tells of a response.
+    pub answer: Option<Answer>,
 }
 
 struct Connection {
@@ -159,6 +180,18 @@ fn evidence_of(data: &Data) -> Evidence {
         e if e == Evidence::Connect as u8 => Evidence::Connect,
         _ => Evidence::None,
     }
+}
+
+/// What an event tells of a response.
+fn answer(kind: EventKind, data: &Data) -> Option<Answer> {
+    let sends = kind == EventKind::Data && way_of(data) == Way::Send && data.length > 0;
+    (sends && role_of(data) == Role::Server && data.exchange != 0).then_some(Answer {
+        exchange: data.exchange,
+        context: data.parent,
+        via: data.via,
+        tid: data.tid,
+        at: data.at,
+    })
 }
 
 impl Connections {
@@ -211,6 +244,7 @@ impl Connections {
         if kind == EventKind::Closed && connection.closed.is_none() && data.missed != 0 {
             connection.progress(Way::Receive, data.missed, data.at, &mut self.signals);
         }
+        out.answer = answer(kind, data);
         match kind {
             EventKind::Data => connection.data(data, head, tail, &mut self.signals),
             EventKind::EndOfStream => connection.end(Way::Receive, data, &mut self.signals),
@@ -362,6 +396,8 @@ impl Connection {
                 Signal::RequestBegan { position, .. } => Some(Origin {
                     exchange: data.exchange,
                     parent: data.parent,
+                    via: data.via,
+                    tid: data.tid,
                     evidence: evidence_of(data),
                     wire: Wire::of(data, self.role, *position as u32),
                     shared: began > 1 || !starts || *position as u32 != data.position,

@@ -16,10 +16,7 @@ use crate::{
     span::SpanKind,
 };
 
-use super::{
-    Identity, Seed,
-    ties::{Bound, Fading},
-};
+use super::{Identity, Seed, fading::Fading, ties::Bound};
 
 /// Shorter values are counters, which two programs can have in common by chance.
 const MIN_VALUE: usize = 8;

@@ -18,6 +18,8 @@ use crate::{
     span::{SpanId, SpanKind, TraceId},
 };
 
+use super::doubt::Doubt;
+
 /// The version of the rule by which a client's span id follows from the wire. Part of what is hashed: agents of
 /// different rules must not seem to agree.
 const WIRE_VERSION: u8 = 1;
@@ -85,6 +87,8 @@ pub struct Identity {
     pub link: RefCell<Option<Link>>,
     /// What stands for its parent until the task that made it ends.
     pub awaited: Cell<Option<u64>>,
+    /// Its link is an event loop's and may not hold; `None` once that is judged.
+    pub doubt: RefCell<Option<Doubt>>,
     /// What its own headers said.
     pub context: RefCell<Option<Context>>,
     /// A sampling decision that its headers carried without ids.
@@ -145,6 +149,7 @@ impl Identity {
             wire,
             link: RefCell::new(None),
             awaited: Cell::new(None),
+            doubt: RefCell::new(None),
             context: RefCell::new(None),
             decision: Cell::new(None),
             excluded: Cell::new(false),
@@ -159,7 +164,7 @@ impl Identity {
     }
 
     /// From here up to the root, parents by link only.
-    fn ancestry(self: &Rc<Self>) -> impl Iterator<Item = Rc<Self>> {
+    pub fn ancestry(self: &Rc<Self>) -> impl Iterator<Item = Rc<Self>> {
         let up = |i: &Rc<Self>| i.link.borrow().as_ref().map(|link| link.parent.clone());
         std::iter::successors(Some(self.clone()), up)
     }
@@ -180,6 +185,14 @@ impl Identity {
     /// Whether its place in its trace was told, of itself or of something below it.
     pub fn is_told(&self) -> bool {
         self.told.get()
+    }
+
+    /// Takes its link back, if the kernel side's word is all that it rests on; returns whether it was.
+    pub fn unlink(&self) -> bool {
+        let seen = |link: &mut Link| matches!(link.evidence, LinkEvidence::Thread | LinkEvidence::Connect);
+        let Some(link) = self.link.borrow_mut().take_if(seen) else { return false };
+        link.parent.children.set(link.parent.children.get().saturating_sub(1));
+        true
     }
 
     /// Whether it can still be given a parent.

@@ -3,6 +3,8 @@
 //! In: [`Finding`]s in the order of time. Out: [`Settled`] exchanges, whose place in their trace will not change
 //! any more. Pure: time is what the events say.
 
+mod doubt;
+mod fading;
 mod forwarded;
 mod identity;
 mod instrumented;
@@ -18,14 +20,15 @@ use std::{collections::HashMap, rc::Rc, sync::Arc};
 use sockspan_ebpf::{Inheritance, Role};
 
 use crate::{
-    connection::{Finding, Output},
+    connection::{Finding, Origin, Output},
     http::{Body, Direction, Header, LossReason, Nanos, RequestHead, Signal},
-    metrics::LinkEvidence,
+    metrics::{LinkEvidence, Withdrawal},
     propagation,
     span::SpanKind,
     timed::Timed,
 };
 
+use doubt::{Doubts, Verdict};
 pub use identity::{Identity, Link, Parent, Seed, Trace, client_span};
 pub use instrumented::Sign;
 pub use request::Request;
@@ -61,6 +64,7 @@ pub struct Exchanges {
     ties: Ties,
     ids: Ids,
     recognition: Recognition,
+    doubts: Doubts,
     most: usize,
     excluded: Excluded,
     now: Nanos,
@@ -70,6 +74,8 @@ pub struct Exchanges {
     pub signs: Vec<(u32, Sign)>,
     /// The evidence that was not believed, since it was last asked: stronger evidence named another parent.
     pub overruled: Vec<LinkEvidence>,
+    /// Why links were taken back, likewise.
+    pub withdrawn: Vec<Withdrawal>,
 }
 
 /// A header as text and bytes; `None` if its name is not text.
@@ -92,11 +98,13 @@ impl Exchanges {
             ties: Ties::default(),
             recognition: Recognition::default(),
             signs: Vec::new(),
+            doubts: Doubts::default(),
             most,
             excluded,
             now: 0,
             losses: Vec::new(),
             overruled: Vec::new(),
+            withdrawn: Vec::new(),
         }
     }
 
@@ -123,6 +131,10 @@ impl Exchanges {
     /// Takes in what came of one event.
     pub fn take(&mut self, output: &mut Output) {
         let alias = output.alias.take();
+        // Before its exchange is over by the same event.
+        if let Some(answer) = output.answer.take() {
+            self.doubts.answers(&answer);
+        }
         for finding in output.findings.drain(..) {
             self.finding(finding);
         }
@@ -137,6 +149,7 @@ impl Exchanges {
         if let Some((_, exchange)) = newest {
             let identity = exchange.identity.clone();
             self.ties.bind(id, &identity, false, self.now);
+            self.doubts.alias(id, &identity, self.now);
         }
     }
 
@@ -187,8 +200,8 @@ impl Exchanges {
         identity.started.set(at);
         if let Some(origin) = finding.origin {
             match kind {
-                SpanKind::Server => self.ties.bind(origin.exchange, &identity, origin.shared, at),
-                SpanKind::Client => self.ties.link_caller(&identity, &origin, at),
+                SpanKind::Server => self.serves(&identity, &origin, at),
+                SpanKind::Client => self.calls(&identity, &origin, at),
             }
         }
         let exchange = Exchange {
@@ -206,6 +219,18 @@ impl Exchanges {
         };
         self.ties.join(&exchange.identity, at);
         self.open.insert((finding.connection, n), exchange);
+    }
+
+    fn serves(&mut self, identity: &Rc<Identity>, origin: &Origin, at: Nanos) {
+        self.ties.bind(origin.exchange, identity, origin.shared, at);
+        self.doubts.serves(origin.exchange, origin.tid, identity, at);
+    }
+
+    fn calls(&mut self, identity: &Rc<Identity>, origin: &Origin, at: Nanos) {
+        self.ties.link_caller(identity, origin, at);
+        let linked = identity.link.borrow().is_some();
+        let context = (origin.parent, origin.via);
+        *identity.doubt.borrow_mut() = self.doubts.calls(origin.exchange, context, origin.tid, at, linked);
     }
 
     fn request_head(&mut self, key: (u64, u64), head: &RequestHead) {
@@ -274,15 +299,39 @@ impl Exchanges {
         self.now = self.now.max(now);
         while let Some(exchange) = self.waiting.pop_until(now) {
             let patient = exchange.ended.saturating_add(PATIENCE) > now;
-            if patient && (exchange.identity.is_unsettled(now, HOLD) || exchange.caller_is_open()) {
+            let unsettled = exchange.identity.is_unsettled(now, HOLD) || exchange.caller_is_open();
+            if patient && (unsettled || !self.is_judged(&exchange.identity, false)) {
                 self.waiting.push(now.saturating_add(HOLD), exchange);
             } else {
                 self.ties.abandon(&exchange.identity, now);
+                self.is_judged(&exchange.identity, true);
                 out.push(exchange.settle());
             }
         }
         self.ties.tick(now);
         self.ids.tick(now);
+        self.doubts.tick(now);
+    }
+
+    /// Whether no link is in doubt from this exchange up to its root, now that those that can be judged are. `last`: all
+    /// are.
+    fn is_judged(&mut self, identity: &Rc<Identity>, last: bool) -> bool {
+        for above in identity.ancestry() {
+            let Some(doubt) = above.doubt.take() else { continue };
+            match self.doubts.verdict(&doubt, last) {
+                Verdict::Wait => {
+                    *above.doubt.borrow_mut() = Some(doubt);
+                    return false;
+                }
+                Verdict::Keep => {}
+                Verdict::Withdraw(why) if above.unlink() => {
+                    self.withdrawn.push(why);
+                    return true;
+                }
+                Verdict::Withdraw(_) => {}
+            }
+        }
+        true
     }
 
     /// All exchanges that are over, settled or not: for the end of the stream. Returns the kinds of those that are still
@@ -296,6 +345,7 @@ impl Exchanges {
             }
         }
         while let Some(exchange) = self.waiting.pop() {
+            self.is_judged(&exchange.identity, true);
             out.push(exchange.settle());
         }
         dropped

@@ -42,7 +42,8 @@ struct Ask {
 }
 
 fn ask(role: Role, tgid: u32, connection: u64) -> Ask {
-    let origin = Origin { exchange: 0, parent: 0, evidence: Evidence::None, wire: None, shared: false };
+    let evidence = Evidence::None;
+    let origin = Origin { exchange: 0, parent: 0, via: 0, tid: tgid, evidence, wire: None, shared: false };
     Ask {
         connection,
         role,

@@ -1,11 +1,7 @@
 //! What ties exchanges to each other until it is used: the kernel side's ids, the two ends of a wire, the trace
 //! headers that a process received. All bounded by time.
 
-use std::{
-    collections::{HashMap, VecDeque, hash_map::Entry},
-    hash::Hash,
-    rc::Rc,
-};
+use std::rc::Rc;
 
 use crate::{
     connection::Wire,
@@ -14,56 +10,7 @@ use crate::{
     span::{SpanId, TraceId},
 };
 
-use super::Identity;
-
-/// A table whose entries go after a time, and the oldest first when it is full.
-pub(super) struct Fading<K, V> {
-    table: HashMap<K, (V, Nanos)>,
-    order: VecDeque<(Nanos, K)>,
-    most: usize,
-}
-
-impl<K: Copy + Eq + Hash, V> Fading<K, V> {
-    pub fn new(most: usize) -> Self {
-        Self { table: HashMap::new(), order: VecDeque::new(), most }
-    }
-
-    pub fn insert(&mut self, key: K, value: V, now: Nanos) {
-        self.table.insert(key, (value, now));
-        self.order.push_back((now, key));
-        while self.table.len() > self.most || self.order.len() > 2 * self.most {
-            self.pop();
-        }
-    }
-
-    fn pop(&mut self) {
-        let Some((at, key)) = self.order.pop_front() else { return };
-        // The entry may have been replaced since: then it has a later turn.
-        if let Entry::Occupied(entry) = self.table.entry(key)
-            && entry.get().1 == at
-        {
-            entry.remove();
-        }
-    }
-
-    pub fn take(&mut self, key: &K) -> Option<V> {
-        self.table.remove(key).map(|(value, _)| value)
-    }
-
-    pub fn get(&self, key: &K) -> Option<&V> {
-        self.table.get(key).map(|(value, _)| value)
-    }
-
-    fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        self.table.get_mut(key).map(|(value, _)| value)
-    }
-
-    pub fn fade(&mut self, before: Nanos) {
-        while self.order.front().is_some_and(|(at, _)| *at < before) {
-            self.pop();
-        }
-    }
-}
+use super::{Identity, fading::Fading};
 
 /// What an id of the kernel side's, or one that was received, stands for.
 #[derive(Clone, Debug)]

@@ -171,6 +171,18 @@ label! {
 }
 
 label! {
+    /// Why a link was taken back.
+    Withdrawal {
+        /// Another exchange was answered by the call's end, and was open when the call was made.
+        Contradicted = "contradicted",
+        /// Another exchange may have made the call, and nothing says that it did not.
+        Unproven = "unproven",
+        /// Those that may have made it were not answered in time.
+        Unanswered = "unanswered",
+    }
+}
+
+label! {
     /// How an export request ended; each repetition is a request of its own.
     RequestResult {
         /// It was taken, in whole or in part.

@@ -15,7 +15,7 @@ mod tests;
 pub use self::{
     labels::{
         DropReason, EventKind, EventLoss, Label, LinkEvidence, ProcessState, ReloadResult, RequestResult,
-        Side, SpanLoss, SpanResult, Tracked, Untracked, WatchError, Watched,
+        Side, SpanLoss, SpanResult, Tracked, Untracked, WatchError, Watched, Withdrawal,
     },
     table::Source,
 };
@@ -137,6 +137,8 @@ pub struct Metrics {
     pub links: Family<LinkEvidence>,
     /// Evidence that was not believed.
     pub overruled: Family<LinkEvidence>,
+    /// Links that were taken back before their spans were told: an event loop's, which may be another exchange's.
+    pub links_withdrawn: Family<Withdrawal>,
     /// Socket calls whose bytes could not be proven to be the message's own; counted, not read.
     pub unreadable: Counter,
     /// Export requests by result.

@@ -169,6 +169,13 @@ pub const TABLE: &[Row] = &[
         |s, out| family("evidence", &s.metrics.overruled, out),
     ),
     counter(
+        "sockspan_links_withdrawn",
+        "sockspan.links.withdrawn",
+        "{span}",
+        "Spans whose parent an event loop seemed to show, and that may be another request's",
+        |s, out| family("reason", &s.metrics.links_withdrawn, out),
+    ),
+    counter(
         "sockspan_unreadable",
         "sockspan.unreadable",
         "{call}",

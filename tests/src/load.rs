@@ -134,20 +134,20 @@ impl Load {
         loop {
             let before = answers.len();
             while answers.len() < before + self.depth && more() {
-                answers.push(Answer { id: next_id(), status: None, start: 0, end: 0 });
+                answers.push(Answer { id: next_id(), status: None, start: now(), end: 0 });
             }
             let batch = &mut answers[before..];
             if batch.is_empty() {
                 return answers;
             }
-            // What is left without an answer has no status.
+            // What is left without an answer has no status, whatever the cause.
             let _ = self.exchange(&mut connection, batch);
+            batch.iter_mut().filter(|answer| answer.status.is_none()).for_each(|answer| answer.end = now());
         }
     }
 
     /// Sends the requests of `batch` in a row, then reads their answers.
     fn exchange(&self, kept: &mut Option<Connection>, batch: &mut [Answer]) -> io::Result<()> {
-        batch.iter_mut().for_each(|answer| answer.start = now());
         let mut connection = match kept.take() {
             Some(connection) => connection,
             None => Connection::open_at(self.server, self.limit)?,
@@ -156,14 +156,11 @@ impl Load {
             let path = self.path.replace("{}", &answer.id);
             let request =
                 Request { method: self.method, path: &path, headers: &self.headers, keep: self.keep };
-            answer.start = now();
             connection.send(&request)?;
         }
         for answer in batch {
-            let response = connection.receive();
-            answer.end = now();
-            let response = response?;
-            answer.status = Some(response.status);
+            let response = connection.receive()?;
+            (answer.status, answer.end) = (Some(response.status), now());
             if response.closes || !self.keep {
                 return Ok(());
             }

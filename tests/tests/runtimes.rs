@@ -64,7 +64,7 @@ fn matrix(name: &str) {
             watched.outcomes.iter().for_each(|outcome| println!("{outcome}"));
             println!("{}", watched.drops);
             let faults = watched.outcomes.into_iter().filter(|outcome| !outcome.is_as_promised());
-            broken.extend(faults.map(|outcome| outcome.to_string()));
+            broken.extend(faults.map(|outcome| format!("{outcome:#}")));
         }
     }
     assert!(broken.is_empty(), "{} cells are not as they must be:\n{}", broken.len(), broken.join("\n"));

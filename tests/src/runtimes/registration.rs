@@ -102,7 +102,8 @@ impl Registration {
                 && fits(&promise.styles, style.text())
                 && fits(&promise.modes, watcher.text())
         };
-        self.complete.iter().any(kept)
+        // What another makes of it is nothing that a registration promises.
+        watcher != Watcher::Reference && self.complete.iter().any(kept)
     }
 }
 
@@ -145,6 +146,7 @@ mod tests {
         assert!(!promises("seq", "x", sock) && !promises("par", "y", sock));
         assert!(!promises("seq", "y", Watcher::Agent(Mode::Syscalls)));
         assert!(!registration.promises("seq", "y", Style::Pool, sock));
+        assert!(!promises("one", "x", Watcher::Reference));
         assert!(!registration.styles().contains(&Style::Limit));
         assert_eq!(registration.clients()[0], "x");
         assert!(

@@ -23,7 +23,7 @@ use crate::{
 };
 
 const NODE: &str = "@opentelemetry/auto-instrumentations-node@0.82.0";
-const PYTHON: [&str; 2] = ["opentelemetry-distro==0.66b2", "opentelemetry-exporter-otlp-proto-http==1.45.2"];
+const PYTHON: [&str; 2] = ["opentelemetry-distro==0.66b1", "opentelemetry-exporter-otlp-proto-http==1.45.1"];
 const JAVA: &str = "io.opentelemetry.javaagent:opentelemetry-javaagent:2.33.1";
 
 /// How a folder's services start with the SDK inside.
@@ -104,12 +104,16 @@ fn fetched(kind: &str, what: &str, command: impl FnOnce(&Path) -> Command) -> Re
     })
 }
 
-/// Has the SDK look at what is installed, and adds what instruments it.
+/// Installs the SDK, has it look at what else is installed, and adds what instruments that.
 fn bootstrap(interpreter: &Path, log: &Path) -> Result<()> {
+    let install = |packages: &[&str]| {
+        let mut pip = Command::new(interpreter);
+        pip.args(["-m", "pip", "install", "--disable-pip-version-check"]).args(packages);
+        process::run(&mut pip, log, INSTALL_LIMIT)
+    };
+    install(&PYTHON)?;
     let program = interpreter.with_file_name("opentelemetry-bootstrap");
     let list = process::output(Command::new(program).args(["-a", "requirements"]));
     let list = list.context("opentelemetry-bootstrap names nothing")?;
-    let mut pip = Command::new(interpreter);
-    pip.args(["-m", "pip", "install", "--disable-pip-version-check"]).args(list.split_whitespace());
-    process::run(&mut pip, log, INSTALL_LIMIT)
+    install(&list.split_whitespace().collect::<Vec<_>>())
 }

@@ -41,7 +41,8 @@ pub fn prepare(source: &Path) -> Result<PathBuf> {
     prepare_with(source, &[], |_, _| Ok(()))
 }
 
-/// Likewise with `more` packages, and what `finish` adds by the new interpreter, logging there.
+/// Likewise with `more` packages, which `finish` installs by the new interpreter, logging there: they may want other
+/// versions of what the service requires.
 pub fn prepare_with(
     source: &Path,
     more: &[&str],
@@ -61,7 +62,7 @@ pub fn prepare_with(
             process::run(Command::new(&python).args(["-m", "venv"]).arg(dir), &log, INSTALL_LIMIT)?;
             let mut pip = Command::new(dir.join("bin/python"));
             pip.args(["-m", "pip", "install", "--disable-pip-version-check", "-r"]).arg(&requirements);
-            process::run(pip.args(more), &log, INSTALL_LIMIT)?;
+            process::run(&mut pip, &log, INSTALL_LIMIT)?;
             finish(&dir.join("bin/python"), &log)
         })
     })?;

@@ -10,6 +10,8 @@ const TOP: f64 = 64.0;
 const WIDE: f64 = 50.0;
 const HIGH: f64 = 20.0;
 const GAP: f64 = 10.0;
+/// The title's width.
+const NARROWEST: f64 = 520.0;
 const GOOD: &str = "#2f81f7";
 const BAD: &str = "#d1242f";
 
@@ -44,7 +46,8 @@ pub fn draw(cells: &Cells) -> String {
         }
         y += GAP;
     }
-    svg::picture("How true traces are", LEFT + routes.len() as f64 * WIDE + 12.0, y + GAP, &body)
+    let width = (LEFT + routes.len() as f64 * WIDE + 12.0).max(NARROWEST);
+    svg::picture("How true traces are", width, y + GAP, &body)
 }
 
 /// A box with its number.

@@ -175,6 +175,7 @@ impl LossReason {
             Self::Switched => "switched",
             Self::Closed => "closed",
             Self::Released => "released",
+            Self::Instrumented => "instrumented",
         }
     }
 }

@@ -107,14 +107,17 @@ pub fn ask(
     let left = AtomicUsize::new(total);
     let more = || left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok();
     let one = || {
-        let mut connection = Connection::open(port).expect("the service listens");
+        let mut kept = None;
         let mut answers = Vec::new();
         while more() {
             let id = load::next_id();
             let (path, headers, start) = (path.replace("{}", &id), headers(&id), load::now());
             let request = http::Request { method: "GET", path: &path, headers: &headers, keep: true };
-            let status = connection.exchange(&request).ok().map(|response| response.status);
-            answers.push(Answer { id, status, start, end: load::now() });
+            let mut connection =
+                kept.take().unwrap_or_else(|| Connection::open(port).expect("the service listens"));
+            let response = connection.exchange(&request).expect("the service answers");
+            kept = Some(connection).filter(|_| !response.closes);
+            answers.push(Answer { id, status: Some(response.status), start, end: load::now() });
         }
         answers
     };

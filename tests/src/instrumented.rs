@@ -2,7 +2,7 @@
 //!
 //! In: a language, how its tracer comes to it, a receiver. Out: services that answer, and what of both is in the receiver.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fmt, fs};
 
 use crate::{
     otlp::Collector,
@@ -53,7 +53,7 @@ pub fn start(
         ("OTEL_LOGS_EXPORTER", "none"),
         ("OTEL_BSP_SCHEDULE_DELAY", "500"),
         ("OTEL_SEMCONV_STABILITY_OPT_IN", "http"),
-        ("OTEL_NODE_RESOURCE_DETECTORS", "none"),
+        ("OTEL_NODE_RESOURCE_DETECTORS", "env"),
         ("OTEL_NODE_ENABLED_INSTRUMENTATIONS", "http"),
     ]
     .map(|(name, value)| (name, value.to_owned()))
@@ -88,8 +88,18 @@ pub fn is_ours(span: &Span) -> bool {
 }
 
 /// The spans of one request, found by its path.
-#[derive(Debug)]
 pub struct Told<'a>(BTreeMap<(&'a str, Kind), Vec<&'a Span>>);
+
+impl fmt::Debug for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = self
+            .0
+            .values()
+            .flatten()
+            .map(|span| (if is_ours(span) { "ours " } else { "SDK's" }, span.line()));
+        f.debug_list().entries(lines).finish()
+    }
+}
 
 impl<'a> Told<'a> {
     /// Of the spans that arrived, those for `path`.

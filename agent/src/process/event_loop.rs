@@ -82,6 +82,12 @@ pub fn event_loop(procfs: &Procfs, pid: u32, runtime: &Runtime) -> Option<String
     }
 }
 
+/// Whether process `pid` may run asyncio somewhere, whatever else it does.
+pub fn may_run_asyncio(procfs: &Procfs, pid: u32, runtime: &Runtime) -> bool {
+    let &Runtime::Python { asyncio, uvloop, .. } = runtime else { return false };
+    asyncio || uvloop || may_have_asyncio(procfs, pid)
+}
+
 /// Whether a process on `runtime` has loaded nothing that an event loop could be made of.
 pub fn has_no_event_loop_modules(runtime: &Runtime) -> bool {
     matches!(runtime, Runtime::Python { asyncio: false, greenlet: false, gevent: false, uvloop: false })

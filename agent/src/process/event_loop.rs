@@ -252,6 +252,22 @@ mod tests {
     }
 
     #[test]
+    fn beside_greenlets_asyncio_may_run() {
+        let fixture = Fixture::new();
+        let exe = fixture.root().join("python");
+        fixture.link(SERVER, "exe", exe.to_str().unwrap());
+        let runtime = |asyncio| Runtime::Python { asyncio, greenlet: true, gevent: true, uvloop: false };
+        for (exports, asyncio, expected) in
+            [("Py_BytesMain", false, false), ("Py_BytesMain", true, true), ("PyInit__asyncio", false, true)]
+        {
+            std::fs::write(&exe, elf::fixture::with_dynamic_names(exports)).unwrap();
+            assert_eq!(may_run_asyncio(&fixture.procfs(), SERVER, &runtime(asyncio)), expected, "{exports}");
+        }
+        std::fs::remove_file(&exe).unwrap();
+        assert!(may_run_asyncio(&fixture.procfs(), SERVER, &runtime(false)));
+    }
+
+    #[test]
     fn a_built_in_asyncio_is_not_mapped() {
         assert!(python_loop(NOTHING, true, "PyInit__asyncio").is_some());
         assert_eq!(python_loop(NOTHING, false, "PyInit__asyncio"), None);

@@ -13,7 +13,9 @@ pub use event::{
     DATA_BYTES, Data, Direction, EVENT_BYTES, EventKind, Evidence, Family, HEIR, Inheritance, LEFT,
     Lifecycle, Role, flag, via,
 };
-pub use process::{Counter, GoLayout, Layout, Offsets, Policy, Process, PythonLayout, Skip, process_flag};
+pub use process::{
+    Counter, GoLayout, GreenletLayout, Layout, Offsets, Policy, Process, PythonLayout, Skip, process_flag,
+};
 
 /// The version of this contract; a recorded stream carries it and a replay checks it.
 pub const ABI_VERSION: u32 = 2;

@@ -70,6 +70,18 @@ pub struct Layout {
     pub python: PythonLayout,
     /// Go's.
     pub go: GoLayout,
+    /// Of a process with greenlets.
+    pub greenlet: GreenletLayout,
+}
+
+/// What goes for threads beside greenlets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct GreenletLayout {
+    /// 1: a thread that changes no greenlets serves one request at a time, as under [`Policy::Thread`].
+    pub threads: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// How to get from a thread to the `contextvars.Context` that it runs in.

@@ -55,6 +55,8 @@ mod machine {
     pub const ARGUMENTS: [usize; 4] = [14, 13, 12, 7]; // di si dx r10
     /// Function arguments at a function's entry, by the System V ABI.
     pub const FUNCTION: [usize; 2] = [14, 13]; // di si
+    /// A function whose result is an object finds its address before the other arguments.
+    pub const BEHIND_RESULT: usize = 1;
     /// The same by Go's own ABI, and the register that holds the running goroutine.
     pub const GO_FUNCTION: [usize; 2] = [10, 5]; // ax bx
     pub const GOROUTINE: usize = 1; // r14
@@ -90,6 +92,8 @@ mod machine {
     pub const NUMBER: usize = 35;
     pub const ARGUMENTS: [usize; 4] = [34, 1, 2, 3]; // orig_x0 x1 x2 x3
     pub const FUNCTION: [usize; 2] = [0, 1]; // x0 x1
+    /// A function whose result is an object finds its address in a register of its own (x8).
+    pub const BEHIND_RESULT: usize = 0;
     pub const GO_FUNCTION: [usize; 2] = [0, 1]; // x0 x1
     pub const GOROUTINE: usize = 28; // x28
     const PSTATE: usize = 33;
@@ -101,7 +105,7 @@ mod machine {
     }
 }
 
-pub use machine::{FUNCTION, GO_FUNCTION, GOROUTINE, is_32_bit};
+pub use machine::{BEHIND_RESULT, FUNCTION, GO_FUNCTION, GOROUTINE, is_32_bit};
 
 /// The form of system call `number`.
 #[inline(always)]

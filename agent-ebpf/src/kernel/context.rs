@@ -4,7 +4,7 @@
 use aya_ebpf::{macros::map, maps::LruHashMap};
 use sockspan_ebpf::{Counter, EventKind, Evidence, Policy, Process, process_flag};
 
-use crate::kernel::{connection::Connection, count, emit, read, task};
+use crate::kernel::{connection::Connection, count, emit, greenlet, read, task};
 
 /// What a thread works for.
 #[repr(C)]
@@ -109,15 +109,26 @@ pub fn release(connection: &mut Connection) {
     connection.owner = 0;
 }
 
+/// The policy that goes for the thread: one that changes no greenlets can be as good as any other.
+#[inline(always)]
+fn policy_of(process: *mut Process, tid: u32, tgid: u32) -> u32 {
+    // SAFETY: as above.
+    let policy = unsafe { (*process).policy };
+    if policy == Policy::Greenlet as u32 && greenlet::is_plain(process, tid, tgid) {
+        Policy::Thread as u32
+    } else {
+        policy
+    }
+}
+
 /// The thread reads (more of) a request: it works for that exchange now, or the task that it runs does.
 #[inline(always)]
 pub fn serve(process: *mut Process, tid: u32, tgid: u32, connection: &mut Connection, unanswered: bool) {
-    if task::policy(process).is_some() {
+    let policy = policy_of(process, tid, tgid);
+    if task::goes_by_tasks(policy) {
         task::serve(process, tid, tgid, connection);
         return;
     }
-    // SAFETY: as above.
-    let policy = unsafe { (*process).policy };
     if policy == Policy::None as u32 {
         return;
     }
@@ -151,8 +162,7 @@ fn take_up(t: &mut Thread) {
 /// request, or one that has since taken up something else, multiplexes: threads are no evidence in it.
 #[inline(always)]
 pub fn answer(process: *mut Process, tid: u32, tgid: u32, connection: &mut Connection) {
-    // SAFETY: as above.
-    let policy = unsafe { (*process).policy };
+    let policy = policy_of(process, tid, tgid);
     if policy == Policy::Thread as u32 && connection.owner != 0 {
         let same = connection.owner == tid && current(tid, tgid).exchange == connection.exchange;
         if !same {
@@ -168,8 +178,7 @@ pub fn answer(process: *mut Process, tid: u32, tgid: u32, connection: &mut Conne
 /// The thread goes on with an answer. One that has taken up something else in between multiplexes too.
 #[inline(always)]
 pub fn go_on(process: *mut Process, tid: u32, tgid: u32, connection: &mut Connection) {
-    // SAFETY: as above.
-    let policy = unsafe { (*process).policy };
+    let policy = policy_of(process, tid, tgid);
     if policy == Policy::Thread as u32
         && connection.server == tid
         && current(tid, tgid).exchange != connection.exchange
@@ -195,15 +204,15 @@ fn distrust(process: *mut Process, tgid: u32) {
 /// In what context the thread makes a call now, and what says so.
 #[inline(always)]
 pub fn evidence(process: *mut Process, tid: u32, tgid: u32) -> (Work, Evidence) {
-    if task::policy(process).is_some() {
+    let policy = policy_of(process, tid, tgid);
+    if task::goes_by_tasks(policy) {
         let exchange = task::current(process, tid, tgid);
         let evidence = if exchange == 0 { Evidence::None } else { Evidence::Task };
         return (Work { exchange, via: 0 }, evidence);
     }
     let Some(t) = thread(tid, tgid) else { return (Work::NONE, Evidence::None) };
     // SAFETY: as above.
-    let (policy, flags, work, shared) =
-        unsafe { ((*process).policy, (*process).flags, (*t).work, (*t).shared) };
+    let (flags, work, shared) = unsafe { ((*process).flags, (*t).work, (*t).shared) };
     let alone = shared == 0 && flags & process_flag::MULTIPLEXED == 0;
     let sound = policy == Policy::Loop as u32 || (policy == Policy::Thread as u32 && alone);
     if sound && work.exchange != 0 { (work, Evidence::Thread) } else { (Work::NONE, Evidence::None) }

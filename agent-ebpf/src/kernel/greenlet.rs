@@ -3,7 +3,8 @@
 //!
 //! The greenlet that reads a request works for it. One that is made while another works for an exchange works for that
 //! too: it is lent. But not on another thread, where gevent's pool has its workers; and not as a thread of Python's,
-//! which gevent makes a greenlet of: a pool's workers take the work of all who come.
+//! which gevent makes a greenlet of: a pool's workers take the work of all who come. A thread that changes no greenlets is
+//! left to [`context`].
 
 use aya_ebpf::{
     macros::{map, uprobe},
@@ -13,8 +14,9 @@ use aya_ebpf::{
 use sockspan_ebpf::{Process, process_flag};
 
 use crate::kernel::{
+    arch,
     connection::Connection,
-    context::Handle,
+    context::{self, Handle},
     probe::{argument, traced_ids},
     task,
 };
@@ -56,6 +58,13 @@ fn running(tid: u32, tgid: u32) -> Option<Handle> {
     // SAFETY: copied out at once.
     let running = unsafe { RUNNING.get(tid) }.filter(|r| r.tgid == u64::from(tgid))?;
     Some(handle(tgid, running.greenlet))
+}
+
+/// Whether the thread has not changed greenlets, in a process in which such threads serve one request at a time.
+#[inline(always)]
+pub fn is_plain(process: *mut Process, tid: u32, tgid: u32) -> bool {
+    // SAFETY: a map value stays valid while the program runs.
+    (unsafe { (*process).layout.greenlet.threads }) != 0 && running(tid, tgid).is_none()
 }
 
 /// Forgets the thread.
@@ -100,16 +109,17 @@ pub fn has_moved_on(tid: u32, tgid: u32, connection: &Connection) -> bool {
     own != 0 && own != connection.exchange
 }
 
-/// `Greenlet::g_switchstack_success()`: the thread has changed to the greenlet that is the second argument; the first is
-/// where the result goes.
+/// `Greenlet::g_switchstack_success()`: the thread has changed to the greenlet that it is called on.
 #[uprobe]
 pub fn greenlet_switch(ctx: ProbeContext) -> u32 {
     let Some((tgid, tid)) = traced_ids() else { return 0 };
-    let running = Running { greenlet: argument(&ctx, 1), tgid: u64::from(tgid) };
+    let running = Running { greenlet: argument(&ctx, arch::BEHIND_RESULT), tgid: u64::from(tgid) };
     match RUNNING.get_ptr_mut(tid) {
         // SAFETY: a map value stays valid while the program runs, and only this thread writes this one.
         Some(known) => unsafe { *known = running },
         None => {
+            // What it served until now is of a greenlet whose name was not known.
+            context::enter(tid, tgid, 0);
             let _ = RUNNING.insert(tid, running, 0);
         }
     }

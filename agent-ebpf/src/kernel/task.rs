@@ -20,6 +20,12 @@ pub fn policy(process: *mut Process) -> Option<Policy> {
     Policy::from_number(unsafe { (*process).policy }).filter(|policy| policy.has_tasks())
 }
 
+/// Whether a process of this policy goes by tasks.
+#[inline(always)]
+pub fn goes_by_tasks(policy: u32) -> bool {
+    Policy::from_number(policy).is_some_and(Policy::has_tasks)
+}
+
 /// The exchange of a task; 0 for none.
 #[inline(always)]
 pub fn exchange_of(task: Handle) -> u64 {

@@ -97,7 +97,7 @@ impl Census {
     fn python(&mut self, pid: u32, runtime: &Runtime, moment: Moment) -> Judgement {
         match (python_loop(&self.procfs, pid, runtime), runtime) {
             (Some(PythonLoop::Asyncio | PythonLoop::Uvloop), _) => self.asyncio(pid),
-            (Some(PythonLoop::Greenlets), _) => self.greenlets(pid),
+            (Some(PythonLoop::Greenlets), _) => self.greenlets(pid, runtime),
             (None, _) if moment.shows(runtime) => {
                 self.traced.unhook(pid);
                 threads()

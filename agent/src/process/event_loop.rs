@@ -82,6 +82,12 @@ pub fn event_loop(procfs: &Procfs, pid: u32, runtime: &Runtime) -> Option<String
     }
 }
 
+/// Whether process `pid` may run asyncio somewhere, whatever else it does.
+pub fn may_run_asyncio(procfs: &Procfs, pid: u32, runtime: &Runtime) -> bool {
+    let &Runtime::Python { asyncio, uvloop, .. } = runtime else { return false };
+    asyncio || uvloop || may_have_asyncio(procfs, pid)
+}
+
 /// Whether a process on `runtime` has loaded nothing that an event loop could be made of.
 pub fn has_no_event_loop_modules(runtime: &Runtime) -> bool {
     matches!(runtime, Runtime::Python { asyncio: false, greenlet: false, gevent: false, uvloop: false })
@@ -243,6 +249,22 @@ mod tests {
         // They bring their own ways to wait.
         assert!(python_loop([false, true, true, false], false, none).is_some());
         assert!(python_loop([false, false, false, true], false, none).is_some());
+    }
+
+    #[test]
+    fn beside_greenlets_asyncio_may_run() {
+        let fixture = Fixture::new();
+        let exe = fixture.root().join("python");
+        fixture.link(SERVER, "exe", exe.to_str().unwrap());
+        let runtime = |asyncio| Runtime::Python { asyncio, greenlet: true, gevent: true, uvloop: false };
+        for (exports, asyncio, expected) in
+            [("Py_BytesMain", false, false), ("Py_BytesMain", true, true), ("PyInit__asyncio", false, true)]
+        {
+            std::fs::write(&exe, elf::fixture::with_dynamic_names(exports)).unwrap();
+            assert_eq!(may_run_asyncio(&fixture.procfs(), SERVER, &runtime(asyncio)), expected, "{exports}");
+        }
+        std::fs::remove_file(&exe).unwrap();
+        assert!(may_run_asyncio(&fixture.procfs(), SERVER, &runtime(false)));
     }
 
     #[test]

@@ -50,7 +50,7 @@ use std::path::PathBuf;
 pub use self::{
     cgroup::{Berth, berths, container_id},
     cpython::{CPython, Functions},
-    event_loop::{PythonLoop, event_loop, has_no_event_loop_modules, python_loop},
+    event_loop::{PythonLoop, event_loop, has_no_event_loop_modules, may_run_asyncio, python_loop},
     go::{Function, GoError, GoProgram},
     host::Host,
     instrumented::instrumentation,

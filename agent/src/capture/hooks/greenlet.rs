@@ -44,3 +44,50 @@ pub(super) fn thread(python: &Path) -> Vec<Hook> {
     };
     found.into_iter().map(hook).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::programs::UPROBES;
+
+    /// From .dynsym of greenlet's wheels, 2.0 to 3.5.
+    const GREENLET: [(&str, &str); 6] = [
+        ("_ZN8greenlet8Greenlet21g_switchstack_successEv", "greenlet_switch"),
+        (
+            "_ZN8greenlet12UserGreenletC1EP9_greenletNS_4refs17_BorrowedGreenletIS1_XadL_ZNS3_15GreenletCheckerEPvEEEE",
+            "greenlet_lend",
+        ),
+        ("_ZN8greenlet12MainGreenletC2EP9_greenletPNS_11ThreadStateE", "greenlet_make"),
+        ("_ZN8greenlet8Greenlet13g_switchstackEv", ""),
+        ("_ZN8greenlet12UserGreenletD2Ev", ""),
+        ("_ZN8greenlet8GreenletC2EP9_greenlet", ""),
+    ];
+
+    #[test]
+    fn each_function_runs_its_program_alone() {
+        for (name, program) in GREENLET {
+            let met: Vec<_> = LENDING.iter().filter(|r| (r.matches)(name)).map(|r| r.program).collect();
+            let expected: Vec<_> = [program].into_iter().filter(|p| !p.is_empty()).collect();
+            assert_eq!(met, expected, "{name}");
+            assert!(PREFIXES.iter().any(|p| name.starts_with(p)), "{name}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_lent_where_threads_cannot_be_told() {
+        let constructor = GREENLET[1].0;
+        let met: Vec<_> = ALONE.iter().filter(|r| (r.matches)(constructor)).map(|r| r.program).collect();
+        assert_eq!(met, ["greenlet_make"]);
+        let found = super::super::greenlet(&[], &["/proc/self/exe".into()]);
+        assert_eq!(found.absent, ["_thread.get_native_id"]);
+        assert_eq!(found.missing.len(), ALONE.len(), "{found:?}");
+    }
+
+    #[test]
+    fn the_programs_are_loaded() {
+        for rule in LENDING.iter().chain(&ALONE) {
+            assert!(UPROBES.contains(&rule.program), "{}", rule.program);
+        }
+        assert!(UPROBES.contains(&"greenlet_thread"));
+    }
+}

@@ -77,3 +77,52 @@ fn entries(elf: &Elf<'_>, names: &[u64]) -> Result<Vec<u64>, Box<dyn Error>> {
 fn word(bytes: &[u8]) -> u64 {
     bytes.try_into().map(u64::from_le_bytes).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, hint::black_box};
+
+    use super::*;
+
+    /// As CPython's `PyMethodDef` begins.
+    #[repr(C)]
+    struct Method {
+        name: &'static u8,
+        function: extern "C" fn(u64) -> u64,
+    }
+
+    static TABLE: [Method; 1] = [Method { name: &b"\0method_of_a_test\0"[1], function }];
+
+    extern "C" fn function(word: u64) -> u64 {
+        black_box(word) ^ 0x5a5a
+    }
+
+    /// Where in this program's file `address` is.
+    fn in_file(address: u64) -> Option<u64> {
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        maps.lines().find_map(|line| {
+            let mut words = line.split_whitespace();
+            let (range, _, offset) = (words.next()?, words.next()?, words.next()?);
+            let (start, end) = range.split_once('-')?;
+            let number = |text| u64::from_str_radix(text, 16).ok();
+            let into = address.checked_sub(number(start)?)?;
+            (address < number(end)?).then_some(number(offset)? + into)
+        })
+    }
+
+    #[test]
+    fn a_method_of_this_program() {
+        let method = black_box(&TABLE).first().unwrap();
+        black_box(method.name);
+        let found = functions(Path::new("/proc/self/exe"), "method_of_a_test").unwrap();
+        let expected = in_file(method.function as usize as u64).unwrap();
+        assert!(found.len() == 1 && found.iter().all(|at| at - expected <= 4), "{found:x?} {expected:x}");
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_found() {
+        assert!(functions(Path::new("/proc/self/exe"), "no_method_at_all").unwrap().is_empty());
+        assert!(functions(Path::new("/proc/self/cmdline"), "get_native_id").is_err());
+        assert!(functions(Path::new("/nowhere"), "get_native_id").is_err());
+    }
+}

@@ -12,7 +12,7 @@ use crate::{
         chain,
         hooks::{self, Hook, Hooks},
     },
-    process::CPython,
+    process::{CPython, Runtime, may_run_asyncio},
 };
 
 use super::{super::Census, Judgement, headers};
@@ -47,11 +47,14 @@ impl Census {
         })
     }
 
-    pub(super) fn greenlets(&mut self, pid: u32) -> Judgement {
+    pub(super) fn greenlets(&mut self, pid: u32, runtime: &Runtime) -> Judgement {
         self.hooked(pid, "greenlets", |census| {
             let modules = census.files(pid, &["_greenlet."], false);
             let found = hooks::greenlet(&modules, &census.files(pid, &["libpython"], true));
-            Found::exported(found, Policy::Greenlet, "greenlet and CPython")
+            let mut found = Found::exported(found, Policy::Greenlet, "greenlet and CPython")?;
+            // To have loaded gevent says little: threads may serve. Unless one of them is asyncio's.
+            found.layout.greenlet.threads = u32::from(!may_run_asyncio(&census.procfs, pid, runtime));
+            Ok(found)
         })
     }
 

@@ -385,10 +385,10 @@ pub fn py_write(ctx: ProbeContext) -> u32 {
         return 0;
     };
     let Some(sock) = read::descriptor(u64::from(descriptor)) else { return 0 };
-    let Some(c) = connection::at(sock) else { return 0 };
+    let Some(c) = connection::of(sock, read::generation(sock)) else { return 0 };
     // SAFETY: as above.
     let c = unsafe { &mut *c };
-    if c.generation == read::generation(sock) && c.role != Role::Server as u8 {
+    if c.role != Role::Server as u8 {
         c.context = current(process, tid, tgid);
         c.flags |= known::WRITTEN;
     }

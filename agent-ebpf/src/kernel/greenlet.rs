@@ -16,7 +16,7 @@ use sockspan_ebpf::{Process, process_flag};
 use crate::kernel::{
     arch,
     connection::Connection,
-    context::{self, Handle},
+    context::{self, Handle, Work},
     probe::{argument, traced_ids},
     task,
 };
@@ -119,7 +119,7 @@ pub fn greenlet_switch(ctx: ProbeContext) -> u32 {
         Some(known) => unsafe { *known = running },
         None => {
             // What it served until now is of a greenlet whose name was not known.
-            context::enter(tid, tgid, 0);
+            context::enter(tid, tgid, Work::NONE);
             let _ = RUNNING.insert(tid, running, 0);
         }
     }

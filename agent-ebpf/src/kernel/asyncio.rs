@@ -15,13 +15,14 @@ use aya_ebpf::{
 use sockspan_ebpf::{Policy, Process, PythonLayout, Role};
 
 use crate::kernel::{
+    call::Call,
     connection::{self, Connection, known},
     context::Handle,
     count,
     emit::load,
     read,
-    read::offset,
-    traced,
+    read::{offset, pointer},
+    task, traced,
 };
 
 /// A context, its parent, its parent's parent, and that one's.
@@ -109,12 +110,6 @@ fn handle(tgid: u32, address: u64) -> Handle {
     Handle { tgid: u64::from(tgid), address }
 }
 
-/// A pointer in the process's memory; 0 where it cannot be read.
-#[inline(always)]
-fn pointer(address: u64) -> u64 {
-    read::user(address).unwrap_or(0)
-}
-
 /// Jiffies, as TCP writes them down.
 #[inline(always)]
 fn jiffies() -> u32 {
@@ -130,32 +125,16 @@ fn own_id() -> u64 {
     read::kernel(task + offset!(task_fsbase))
 }
 
-/// The address of the running thread's `PyThreadState`; 0 if it cannot be told. Threads that wait in a system call have let
-/// go of the interpreter, which then knows them only by its list.
-#[inline(always)]
-fn state(process: *mut Process, tid: u32, tgid: u32) -> u64 {
+/// The first state of this thread in an interpreter's list that begins here; 0 if there is none.
+///
+/// A function of its own that gives back one number: so the verifier goes on once, and not once for each way out.
+#[inline(never)]
+fn state_among(process: *mut Process, first: u64, own: u64) -> u64 {
     let python = layout(process);
-    let interpreter = pointer(load(&python.runtime) + u64::from(load(&python.interpreters_head)));
-    let own = own_id();
-    // SAFETY: copied out at once.
-    if let Some(known) = unsafe { STATES.get(tid) }.copied() {
-        let same = known.tgid == u64::from(tgid) && known.interpreter == interpreter;
-        if same && pointer(known.address + u64::from(load(&python.thread_id))) == own {
-            return known.address;
-        }
-    }
-    // Of several interpreters, which one a thread runs in is not known.
-    if interpreter == 0 || pointer(interpreter + u64::from(load(&python.interpreter_next))) != 0 {
-        return 0;
-    }
-    let mut address = pointer(interpreter + u64::from(load(&python.threads_head)));
+    let mut address = first;
     let mut i = 0u32;
     while i < THREADS {
-        if address == 0 {
-            break;
-        }
-        if pointer(address + u64::from(load(&python.thread_id))) == own {
-            let _ = STATES.insert(tid, State { address, interpreter, tgid: u64::from(tgid) }, 0);
+        if address == 0 || pointer(address + u64::from(load(&python.thread_id))) == own {
             return address;
         }
         address = pointer(address + u64::from(load(&python.thread_next)));
@@ -164,9 +143,39 @@ fn state(process: *mut Process, tid: u32, tgid: u32) -> u64 {
     0
 }
 
-/// The address of the context that the thread runs in; 0 if it is in none, or that cannot be told.
+/// Where the thread's state was in this interpreter when it was last looked for; 0 if that is not known.
 #[inline(never)]
-fn running(process: *mut Process, tid: u32, tgid: u32) -> u64 {
+fn known_state(tid: u32, tgid: u32, interpreter: u64) -> u64 {
+    // SAFETY: copied out at once.
+    let known = unsafe { STATES.get(tid) }.copied();
+    known.filter(|k| k.tgid == u64::from(tgid) && k.interpreter == interpreter).map_or(0, |k| k.address)
+}
+
+/// The address of the running thread's `PyThreadState`; 0 if it cannot be told. Threads that wait in a system call have let
+/// go of the interpreter, which then knows them only by its list.
+#[inline(always)]
+fn state(process: *mut Process, tid: u32, tgid: u32) -> u64 {
+    let python = layout(process);
+    let interpreter = pointer(load(&python.runtime) + u64::from(load(&python.interpreters_head)));
+    let own = own_id();
+    let known = known_state(tid, tgid, interpreter);
+    if known != 0 && pointer(known + u64::from(load(&python.thread_id))) == own {
+        return known;
+    }
+    // Of several interpreters, which one a thread runs in is not known.
+    if interpreter == 0 || pointer(interpreter + u64::from(load(&python.interpreter_next))) != 0 {
+        return 0;
+    }
+    let address = state_among(process, pointer(interpreter + u64::from(load(&python.threads_head))), own);
+    if address != 0 {
+        let _ = STATES.insert(tid, State { address, interpreter, tgid: u64::from(tgid) }, 0);
+    }
+    address
+}
+
+/// The address of the context that the thread runs in; 0 if it is in none, or that cannot be told.
+#[inline(always)]
+pub fn running(process: *mut Process, tid: u32, tgid: u32) -> u64 {
     // Of a `PyContext`, in words; the same from Python 3.7 on.
     const SIZE: usize = 6;
     const TYPE: usize = 1;
@@ -216,10 +225,9 @@ fn handed_on(process: *mut Process, tid: u32, tgid: u32, address: u64) -> u64 {
     if this { reader.exchange } else { 0 }
 }
 
-/// The exchange of the context that the thread runs in; 0 for none.
+/// The exchange of this context, which the thread runs in; 0 for none.
 #[inline(never)]
-pub fn current(process: *mut Process, tid: u32, tgid: u32) -> u64 {
-    let address = running(process, tid, tgid);
+pub fn current(process: *mut Process, tid: u32, tgid: u32, address: u64) -> u64 {
     if address == 0 {
         return 0;
     }
@@ -234,9 +242,9 @@ pub fn current(process: *mut Process, tid: u32, tgid: u32) -> u64 {
 /// The running thread has read (more of) a request of this connection: the context it runs in works for it, and so does
 /// the task that was made for the connection. A read outside of any context is uvloop's, which enters one next.
 #[inline(never)]
-pub fn serve(process: *mut Process, tid: u32, tgid: u32, connection: &mut Connection) -> u32 {
+pub fn serve(process: *mut Process, call: &Call, connection: &mut Connection) -> u32 {
     let exchange = if connection.flags & known::PIPELINED == 0 { connection.exchange } else { 0 };
-    let address = running(process, tid, tgid);
+    let (tid, tgid, address) = (load(&call.tid), load(&call.tgid), load(&call.task));
     if address == 0 {
         if load(&layout(process).stream_handle) != 0 {
             let _ = READERS.insert(tid, Reader { exchange, context: 0, tgid: u64::from(tgid) }, 0);
@@ -311,7 +319,7 @@ pub fn py_birth(ctx: ProbeContext) -> u32 {
         return 0;
     }
     let mut born = Context { exchange: 0, ..UNKNOWN };
-    let parent = running(process, tid, tgid);
+    let parent = task::running(process, tid, tgid);
     if parent != 0 {
         // SAFETY: as above.
         if let Some(parent) = unsafe { CONTEXTS.get(handle(tgid, parent)) } {
@@ -389,7 +397,7 @@ pub fn py_write(ctx: ProbeContext) -> u32 {
     // SAFETY: as above.
     let c = unsafe { &mut *c };
     if c.role != Role::Server as u8 {
-        c.context = current(process, tid, tgid);
+        c.context = current(process, tid, tgid, task::running(process, tid, tgid));
         c.flags |= known::WRITTEN;
     }
     0

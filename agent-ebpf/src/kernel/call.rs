@@ -22,6 +22,8 @@ pub struct Call {
     pub after: u32,
     pub tgid: u32,
     pub tid: u32,
+    /// What names the task that makes it, where the runtime has tasks; see [`crate::kernel::task::running`].
+    pub task: u64,
     /// Its first bytes, those of the pieces before included, and what they begin.
     pub lead: u64,
     pub lead_count: u32,

@@ -4,7 +4,7 @@
 use aya_ebpf::{macros::map, maps::LruHashMap};
 use sockspan_ebpf::{Counter, EventKind, Evidence, Policy, Process, process_flag};
 
-use crate::kernel::{connection::Connection, count, emit, greenlet, read, task};
+use crate::kernel::{call::Call, connection::Connection, count, emit, greenlet, read, task};
 
 /// What a thread works for.
 #[repr(C)]
@@ -123,10 +123,11 @@ fn policy_of(process: *mut Process, tid: u32, tgid: u32) -> u32 {
 
 /// The thread reads (more of) a request: it works for that exchange now, or the task that it runs does.
 #[inline(always)]
-pub fn serve(process: *mut Process, tid: u32, tgid: u32, connection: &mut Connection, unanswered: bool) {
+pub fn serve(process: *mut Process, call: &Call, connection: &mut Connection, unanswered: bool) {
+    let (tid, tgid) = (call.tid, call.tgid);
     let policy = policy_of(process, tid, tgid);
     if task::goes_by_tasks(policy) {
-        task::serve(process, tid, tgid, connection);
+        task::serve(process, call, connection);
         return;
     }
     if policy == Policy::None as u32 {
@@ -201,12 +202,12 @@ fn distrust(process: *mut Process, tgid: u32) {
     emit::lifecycle(EventKind::Multiplexed, tgid, 0, 0);
 }
 
-/// In what context the thread makes a call now, and what says so.
+/// In what context the thread, or the `task` that it runs, makes a call now, and what says so.
 #[inline(always)]
-pub fn evidence(process: *mut Process, tid: u32, tgid: u32) -> (Work, Evidence) {
+pub fn evidence(process: *mut Process, tid: u32, tgid: u32, task: u64) -> (Work, Evidence) {
     let policy = policy_of(process, tid, tgid);
     if task::goes_by_tasks(policy) {
-        let exchange = task::current(process, tid, tgid);
+        let exchange = task::current(process, tid, tgid, task);
         let evidence = if exchange == 0 { Evidence::None } else { Evidence::Task };
         return (Work { exchange, via: 0 }, evidence);
     }

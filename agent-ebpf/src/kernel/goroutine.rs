@@ -59,7 +59,7 @@ fn exchange_of(goroutine: Handle) -> u64 {
 #[inline(always)]
 fn named(layout: &GoLayout, tgid: u32, g: u64) -> Option<Handle> {
     let id = read::user::<u64>(g + u64::from(layout.goid)).filter(|id| *id != 0)?;
-    Some(Handle { tgid: u64::from(tgid), address: id })
+    Some(handle(tgid, id))
 }
 
 /// The goroutine that a thread executes, by any goroutine `g` of that thread.
@@ -69,30 +69,32 @@ fn executed(layout: &GoLayout, g: u64) -> Option<u64> {
     read::user::<u64>(machine + u64::from(layout.m_curg)).filter(|g| *g != 0)
 }
 
-/// The goroutine that makes the current system call. In C code the register holds anything, and on the runtime's own
+/// The id of the goroutine that makes the current system call; 0 for none. In C code the register holds anything, and on the runtime's own
 /// stacks a goroutine without work of its own: only one that its thread says it executes is believed.
 #[inline(always)]
-fn running(process: *mut Process, tgid: u32) -> Option<Handle> {
+pub fn running(process: *mut Process, tgid: u32) -> u64 {
     // SAFETY: a map value stays valid while the program runs; copied out at once.
     let layout = unsafe { (*process).layout.go };
-    let g = arch::saved_goroutine()?;
-    if executed(&layout, g)? != g {
-        return None;
-    }
-    named(&layout, tgid, g)
+    let executes = arch::saved_goroutine().filter(|g| executed(&layout, *g) == Some(*g));
+    executes.and_then(|g| named(&layout, tgid, g)).map_or(0, |goroutine| goroutine.address)
 }
 
-/// The exchange in whose name the running goroutine does something now, or what stands for it; 0 for none.
 #[inline(always)]
-pub fn current(process: *mut Process, tgid: u32) -> u64 {
-    running(process, tgid).map_or(0, exchange_of)
+fn handle(tgid: u32, id: u64) -> Handle {
+    Handle { tgid: u64::from(tgid), address: id }
 }
 
-/// The running goroutine has read (more of) a request.
+/// The exchange in whose name the goroutine of this id does something now, or what stands for it; 0 for none.
 #[inline(always)]
-pub fn serve(process: *mut Process, tgid: u32, connection: &Connection) {
-    if let Some(goroutine) = running(process, tgid) {
-        task::set(goroutine, connection.exchange);
+pub fn current(tgid: u32, id: u64) -> u64 {
+    if id == 0 { 0 } else { exchange_of(handle(tgid, id)) }
+}
+
+/// The goroutine of this id, which runs, has read (more of) a request.
+#[inline(always)]
+pub fn serve(tgid: u32, id: u64, connection: &Connection) {
+    if id != 0 {
+        task::set(handle(tgid, id), connection.exchange);
     }
 }
 

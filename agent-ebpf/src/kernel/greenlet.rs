@@ -52,19 +52,18 @@ fn handle(tgid: u32, greenlet: u64) -> Handle {
     Handle { tgid: u64::from(tgid), address: greenlet }
 }
 
-/// The greenlet that runs on the thread, if that is known.
+/// The greenlet that runs on the thread; 0 if that is not known.
 #[inline(always)]
-fn running(tid: u32, tgid: u32) -> Option<Handle> {
+pub fn running(tid: u32, tgid: u32) -> u64 {
     // SAFETY: copied out at once.
-    let running = unsafe { RUNNING.get(tid) }.filter(|r| r.tgid == u64::from(tgid))?;
-    Some(handle(tgid, running.greenlet))
+    unsafe { RUNNING.get(tid) }.filter(|r| r.tgid == u64::from(tgid)).map_or(0, |r| r.greenlet)
 }
 
 /// Whether the thread has not changed greenlets, in a process in which such threads serve one request at a time.
 #[inline(always)]
 pub fn is_plain(process: *mut Process, tid: u32, tgid: u32) -> bool {
     // SAFETY: a map value stays valid while the program runs.
-    (unsafe { (*process).layout.greenlet.threads }) != 0 && running(tid, tgid).is_none()
+    (unsafe { (*process).layout.greenlet.threads }) != 0 && running(tid, tgid) == 0
 }
 
 /// Forgets the thread.
@@ -85,7 +84,10 @@ pub fn current(process: *mut Process, tid: u32, tgid: u32) -> u64 {
 
 #[inline(always)]
 fn works_for(tid: u32, tgid: u32) -> u64 {
-    let Some(greenlet) = running(tid, tgid) else { return 0 };
+    let greenlet = handle(tgid, running(tid, tgid));
+    if greenlet.address == 0 {
+        return 0;
+    }
     let own = task::exchange_of(greenlet);
     if own != 0 {
         return own;
@@ -94,18 +96,18 @@ fn works_for(tid: u32, tgid: u32) -> u64 {
     unsafe { LENT.get(greenlet) }.filter(|lent| lent.tid == u64::from(tid)).map_or(0, |lent| lent.exchange)
 }
 
-/// The greenlet running on the thread has read (more of) a request.
+/// The greenlet, which runs, has read (more of) a request.
 #[inline(always)]
-pub fn serve(tid: u32, tgid: u32, connection: &Connection) {
-    if let Some(greenlet) = running(tid, tgid) {
-        task::set(greenlet, connection.exchange);
+pub fn serve(tgid: u32, greenlet: u64, connection: &Connection) {
+    if greenlet != 0 {
+        task::set(handle(tgid, greenlet), connection.exchange);
     }
 }
 
 /// Whether the greenlet that answers has read another request since: it is an event loop of its own, and proves nothing.
 #[inline(always)]
 pub fn has_moved_on(tid: u32, tgid: u32, connection: &Connection) -> bool {
-    let own = running(tid, tgid).map_or(0, task::exchange_of);
+    let own = task::exchange_of(handle(tgid, running(tid, tgid)));
     own != 0 && own != connection.exchange
 }
 
@@ -155,8 +157,6 @@ pub fn greenlet_make(ctx: ProbeContext) -> u32 {
 #[uprobe]
 pub fn greenlet_thread(_ctx: ProbeContext) -> u32 {
     let Some((tgid, tid)) = traced_ids() else { return 0 };
-    if let Some(greenlet) = running(tid, tgid) {
-        let _ = LENT.remove(greenlet);
-    }
+    let _ = LENT.remove(handle(tgid, running(tid, tgid)));
     0
 }

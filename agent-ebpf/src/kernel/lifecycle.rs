@@ -7,7 +7,7 @@ use sockspan_ebpf::{Direction, EventKind, LEFT, Policy, Role, process_flag};
 use crate::kernel::{
     asyncio,
     connection::{self, Connection, known},
-    context,
+    context::{self, Work},
     emit::{self, Piece},
     greenlet, read,
     read::offset,
@@ -100,12 +100,14 @@ pub fn inet_sock_set_state(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// connect() is under way, in the context of its caller: the first request belongs to that.
+/// connect() is under way. In an event loop it is so in the context of its caller: the first request belongs to that.
 #[inline(always)]
 fn connecting(sock: u64) {
     let (tgid, tid) = read::ids();
     let Some(process) = traced::process(tgid) else { return };
-    let (work, _) = context::evidence(process, tid, tgid);
+    // SAFETY: as above.
+    let in_loop = unsafe { (*process).policy } == Policy::Loop as u32;
+    let work = if in_loop { context::current(tid, tgid) } else { Work::NONE };
     let Some(c) = connection::create(sock, read::generation(sock), true) else { return };
     // SAFETY: as above.
     unsafe {

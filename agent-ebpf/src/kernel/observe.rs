@@ -13,6 +13,7 @@ use crate::kernel::{
     read,
     recognise::{accept, recognise},
     report::{head_limit, report},
+    task,
 };
 
 const EAGAIN: i32 = -11;
@@ -40,23 +41,29 @@ pub fn observe(call: &mut Call, process: *mut Process) -> u32 {
         resume(call, c, process);
         return 0;
     }
+    if c.role == Role::Unknown as u8 || asks(call, c) {
+        call.task = task::running(process, call.tid, call.tgid);
+    }
     connection::find_bases(call.sock, c);
     let (position, missed) = connection::advance(call.sock, c, call.direction, call.length, call.after);
     recognise(call, c);
-    let (token, resumed) = (load(&call.token), load(&call.resumed) != 0);
-    if c.role == Role::Unknown as u8 && !accept(call, c, token, position) {
+    if c.role == Role::Unknown as u8 && !accept(call, c, load(&call.token), position) {
         resume(call, c, process);
         return 0;
     }
     call.piece = Piece { position, missed, length: call.length, ..NOTHING };
-    let asks = (c.role == Role::Server as u8) == (call.direction == Direction::Receive as u32);
-    let followed =
-        if asks { request(call, c, process, token, resumed) } else { response(call, c, process, token) };
+    let followed = if asks(call, c) { request(call, c, process) } else { response(call, c, process) };
     resume(call, c, process);
     if followed {
         report(call, c);
     }
     0
+}
+
+/// Whether requests go this way on the connection.
+#[inline(always)]
+fn asks(call: &Call, c: &Connection) -> bool {
+    (c.role == Role::Server as u8) == (call.direction == Direction::Receive as u32)
 }
 
 /// A receive failed, with this negative errno. An event loop hands that to whoever waits on the socket, as it does
@@ -76,8 +83,11 @@ pub fn fail(sock: u64, error: i32, process: *mut Process) -> u32 {
 }
 
 /// A request begins on this connection: a new exchange, and for a client the evidence of its parent.
-#[inline(always)]
-fn begin(call: &mut Call, c: &mut Connection, process: *mut Process) {
+///
+/// A function of its own, as [`request`] and [`response`] are, that leaves what it found in memory alone: the verifier
+/// then goes on with one state, not with one for every kind of evidence.
+#[inline(never)]
+fn begin(call: &mut Call, c: &mut Connection, process: *mut Process) -> u32 {
     if c.role == Role::Server as u8 {
         if c.exchange != 0 && c.phase == REQUEST {
             c.flags |= known::PIPELINED;
@@ -88,9 +98,9 @@ fn begin(call: &mut Call, c: &mut Connection, process: *mut Process) {
     c.phase = REQUEST;
     call.piece.flags |= u32::from(flag::STARTS_MESSAGE | flag::STARTS_EXCHANGE);
     if c.role != Role::Client as u8 {
-        return;
+        return 0;
     }
-    let (mut work, mut evidence) = context::evidence(process, call.tid, call.tgid);
+    let (mut work, mut evidence) = context::evidence(process, call.tid, call.tgid, call.task);
     // SAFETY: a map value stays valid while the program runs.
     let in_loop = unsafe { (*process).policy } == Policy::Loop as u32;
     // Where threads serve, a pool may hand a new connection to another than the one it was opened for.
@@ -111,6 +121,7 @@ fn begin(call: &mut Call, c: &mut Connection, process: *mut Process) {
     call.piece.parent = work.exchange;
     call.piece.via = work.via;
     call.piece.evidence = evidence as u8;
+    0
 }
 
 /// What a task wrote its event loop may send later: it was written for `writer`, and is sent in the context of `sender`.
@@ -123,8 +134,9 @@ fn written(sender: u64, writer: u64) -> (Work, Evidence) {
 }
 
 /// The call carries request bytes. `false`: it belongs to nothing that is followed.
-#[inline(always)]
-fn request(call: &mut Call, c: &mut Connection, process: *mut Process, token: Token, resumed: bool) -> bool {
+#[inline(never)]
+fn request(call: &mut Call, c: &mut Connection, process: *mut Process) -> bool {
+    let (token, resumed) = (load(&call.token), load(&call.resumed) != 0);
     let turn = c.phase == RESPONSE || c.exchange == 0;
     if (token == Token::Request && !resumed) || (token == Token::Partial && turn) {
         // The token's first pieces began the exchange already when more of them come in.
@@ -144,14 +156,15 @@ fn request(call: &mut Call, c: &mut Connection, process: *mut Process, token: To
         return false;
     }
     if c.role == Role::Server as u8 {
-        context::serve(process, call.tid, call.tgid, c, c.phase == REQUEST);
+        context::serve(process, call, c, c.phase == REQUEST);
     }
     true
 }
 
 /// The call carries response bytes. `false`: as above.
-#[inline(always)]
-fn response(call: &mut Call, c: &mut Connection, process: *mut Process, token: Token) -> bool {
+#[inline(never)]
+fn response(call: &mut Call, c: &mut Connection, process: *mut Process) -> bool {
+    let token = load(&call.token);
     if c.exchange == 0 {
         return false;
     }

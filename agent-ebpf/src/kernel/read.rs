@@ -56,6 +56,16 @@ pub fn user<T: Copy>(address: u64) -> Option<T> {
     }
 }
 
+/// A pointer in the current task's user memory; 0 where it cannot be read, which is what the helper then writes. Without a
+/// branch: the verifier would follow both ways of each.
+#[inline(always)]
+pub fn pointer(address: u64) -> u64 {
+    let mut value = 0u64;
+    // SAFETY: as above.
+    unsafe { helper::bpf_probe_read_user((&raw mut value).cast(), 8, address as *const _) };
+    value
+}
+
 /// The first `count` (at most eight) bytes at `address`, the first one lowest, zero above.
 #[inline(always)]
 pub fn user_bytes(address: u64, count: u32) -> Option<u64> {

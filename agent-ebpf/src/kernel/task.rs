@@ -7,7 +7,7 @@
 use aya_ebpf::{macros::map, maps::LruHashMap};
 use sockspan_ebpf::{Policy, Process};
 
-use crate::kernel::{asyncio, connection::Connection, context::Handle, goroutine, greenlet};
+use crate::kernel::{asyncio, call::Call, connection::Connection, context::Handle, goroutine, greenlet};
 
 /// The exchange each task works for; none for those that work for nobody.
 #[map]
@@ -43,26 +43,39 @@ pub fn set(task: Handle, exchange: u64) {
     }
 }
 
-/// The exchange that the task running now works for; 0 for none, and where the task cannot be told.
-#[inline(always)]
-pub fn current(process: *mut Process, tid: u32, tgid: u32) -> u64 {
+/// What names the task that runs now, in its process; 0 for none, and where it cannot be told.
+///
+/// A function of its own, which is asked once for a call: to find a task takes the verifier long.
+#[inline(never)]
+pub fn running(process: *mut Process, tid: u32, tgid: u32) -> u64 {
     match policy(process) {
-        Some(Policy::Asyncio) => asyncio::current(process, tid, tgid),
-        Some(Policy::Greenlet) => greenlet::current(process, tid, tgid),
-        Some(Policy::Goroutine) => goroutine::current(process, tgid),
+        Some(Policy::Asyncio) => asyncio::running(process, tid, tgid),
+        Some(Policy::Greenlet) => greenlet::running(tid, tgid),
+        Some(Policy::Goroutine) => goroutine::running(process, tgid),
         _ => 0,
     }
 }
 
-/// The task running now has read (more of) a request: it works for that exchange.
+/// The exchange that this task, which runs now, works for; 0 for none, and where the task cannot be told.
 #[inline(always)]
-pub fn serve(process: *mut Process, tid: u32, tgid: u32, connection: &mut Connection) {
+pub fn current(process: *mut Process, tid: u32, tgid: u32, task: u64) -> u64 {
+    match policy(process) {
+        Some(Policy::Asyncio) => asyncio::current(process, tid, tgid, task),
+        Some(Policy::Greenlet) => greenlet::current(process, tid, tgid),
+        Some(Policy::Goroutine) => goroutine::current(tgid, task),
+        _ => 0,
+    }
+}
+
+/// The task which makes this call has read (more of) a request: it works for that exchange.
+#[inline(always)]
+pub fn serve(process: *mut Process, call: &Call, connection: &mut Connection) {
     match policy(process) {
         Some(Policy::Asyncio) => {
-            asyncio::serve(process, tid, tgid, connection);
+            asyncio::serve(process, call, connection);
         }
-        Some(Policy::Greenlet) => greenlet::serve(tid, tgid, connection),
-        Some(Policy::Goroutine) => goroutine::serve(process, tgid, connection),
+        Some(Policy::Greenlet) => greenlet::serve(call.tgid, call.task, connection),
+        Some(Policy::Goroutine) => goroutine::serve(call.tgid, call.task, connection),
         _ => {}
     }
 }

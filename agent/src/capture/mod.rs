@@ -203,6 +203,7 @@ impl Capture {
         let feedback = Feedback::take(&mut ebpf)?;
         let verdicts = programs::attach(&mut ebpf, mode)?;
         let traced = Traced::take(ebpf, breakpoints)?;
+        tracing::debug!(instructions = ?traced.verified(), "what the verifier followed");
         Ok(Self { verdicts, ring, counters, feedback, traced })
     }
 }

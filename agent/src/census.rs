@@ -27,6 +27,7 @@ use crate::{
     capture::{Traced, chain},
     kubernetes::{self, Cache, Decision},
     process::{Glance, Host, Listeners, Process, Procfs, Runtime, resource, selection::Selection},
+    settings::Hooked,
     span::{Attribute, Resource, Value},
 };
 
@@ -69,6 +70,8 @@ pub struct Rules {
     pub service_name: Naming,
     /// Leave processes alone that have a tracer of their own.
     pub leave_instrumented: bool,
+    /// Languages whose runtimes get no hooks.
+    pub no_hooks: Vec<Hooked>,
     /// Attributes for every resource.
     pub attributes: Vec<(String, String)>,
     /// Whom to trace in pods, where Kubernetes is used.

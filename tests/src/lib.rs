@@ -26,6 +26,7 @@ pub mod services;
 pub mod shop;
 pub mod span;
 pub mod stage;
+pub mod usage;
 
 use std::time::{Duration, Instant};
 

@@ -32,8 +32,27 @@ macro_rules! runtimes {
 }
 
 runtimes! {
+    go_net_http => "go-net-http",
+    go_net_http_lazy_pool => "go-net-http-lazy-pool",
+    java_httpserver => "java-httpserver",
+    java_jetty => "java-jetty",
+    java_jetty_shared => "java-jetty-shared",
+    java_netty => "java-netty",
+    java_tomcat => "java-tomcat",
+    java_tomcat_async => "java-tomcat-async",
     nginx => "nginx",
     node => "node",
+    node_cluster => "node-cluster",
+    python_aiohttp => "python-aiohttp",
+    python_aiohttp_uvloop => "python-aiohttp-uvloop",
+    python_flask => "python-flask",
+    python_gevent => "python-gevent",
+    python_gunicorn_gevent => "python-gunicorn-gevent",
+    python_gunicorn_gthread => "python-gunicorn-gthread",
+    python_gunicorn_sync => "python-gunicorn-sync",
+    python_gunicorn_uvicorn => "python-gunicorn-uvicorn",
+    python_uvicorn => "python-uvicorn",
+    python_uvicorn_uvloop => "python-uvicorn-uvloop",
 }
 
 #[test]

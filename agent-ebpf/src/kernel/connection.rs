@@ -13,7 +13,7 @@ use crate::kernel::{context, count, read, read::offset};
 pub mod known {
     /// `next` holds a position for this direction (shift by the direction).
     pub const NEXT: u32 = 1 << 16;
-    /// `context` was set by connect() and no request has used it yet.
+    /// `context` was set by who opened the connection, or took it when it was idle, and no request has used it yet.
     pub const CONNECT: u32 = 1 << 18;
     /// The connection has left the established state.
     pub const CLOSED: u32 = 1 << 19;

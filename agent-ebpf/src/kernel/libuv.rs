@@ -8,11 +8,13 @@ use aya_ebpf::{
     maps::LruHashMap,
     programs::ProbeContext,
 };
-use sockspan_ebpf::via;
+use sockspan_ebpf::{Role, via};
 
 use crate::kernel::{
+    connection::{self, known},
     context::{self, Work},
     probe::{argument, traced_ids},
+    read,
 };
 
 /// The callback that runs on a thread. One read can call JavaScript several times, each with its end: the body of
@@ -90,6 +92,35 @@ pub fn uv_clear(_ctx: ProbeContext) -> u32 {
         let _ = CALLBACKS.remove(tid);
     }
     0
+}
+
+/// `uv_ref(handle)`, by JavaScript: a connection that was idle is taken for a request. undici sends that one turn of the
+/// loop later, in a context that is nobody's.
+#[uprobe]
+pub fn uv_take(ctx: ProbeContext) -> u32 {
+    if let Some((tgid, tid)) = traced_ids() {
+        take(argument(&ctx, 0), tgid, tid);
+    }
+    0
+}
+
+#[inline(always)]
+fn take(handle: u64, tgid: u32, tid: u32) -> Option<()> {
+    // Of a `uv_tcp_t`: its type, and what it has there; its descriptor. The same since libuv 1.0.
+    const TYPE: u64 = 16;
+    const TCP: u32 = 12;
+    const DESCRIPTOR: u64 = 184;
+    read::user::<u32>(handle + TYPE).filter(|kind| *kind == TCP)?;
+    let sock = read::descriptor(u64::from(read::user::<u32>(handle + DESCRIPTOR)?))?;
+    // SAFETY: a map value stays valid while the program runs.
+    let c = unsafe { &mut *connection::at(sock)? };
+    if c.role != Role::Client as u8 || c.generation != read::generation(sock) {
+        return None;
+    }
+    let work = context::current(tid, tgid);
+    (c.context, c.via) = (work.exchange, work.via);
+    c.flags |= known::CONNECT;
+    Some(())
 }
 
 /// `AsyncWrap::MakeCallback(…)`: JavaScript is called on the object that is the first argument.

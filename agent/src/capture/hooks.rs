@@ -61,7 +61,13 @@ struct Rule {
 
 /// Node's hooks in `files`: the executable, or libnode and libuv where a distribution splits them.
 pub fn node(files: &[PathBuf]) -> Hooks {
-    find(files, &node::PREFIXES, &node::RULES)
+    let mut found = find(files, &node::PREFIXES, &node::RULES);
+    let taken: Vec<Hook> = files.iter().flat_map(|file| node::taken(file)).collect();
+    if taken.is_empty() {
+        found.absent.push("node::HandleWrap::Ref".into());
+    }
+    found.hooks.extend(taken);
+    found
 }
 
 /// Greenlet's hooks in `modules`, its own and copies of it, and what tells threads from other greenlets in `pythons`:

@@ -38,12 +38,13 @@ const LIFECYCLE: [&str; 4] =
 const SOCKET: [&str; 2] = ["sock_send_length", "sock_recv_length"];
 
 /// The programs that uprobes run.
-pub const UPROBES: [&str; 20] = [
+pub const UPROBES: [&str; 21] = [
     "uv_save_first",
     "uv_save_second",
     "uv_save_work",
     "uv_resume",
     "uv_clear",
+    "uv_take",
     "uv_call_first",
     "uv_call_second",
     "uv_end",

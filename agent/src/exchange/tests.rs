@@ -122,6 +122,13 @@ impl Web {
         Self::holding(100_000)
     }
 
+    /// Processes are traced though they have tracers of their own.
+    fn with_tracers() -> Self {
+        let mut web = Self::new();
+        web.exchanges.leave_instrumented(false);
+        web
+    }
+
     fn holding(most: usize) -> Self {
         let excluded = |request: &Request| request.target.as_ref() == b"/healthz";
         let exchanges = Exchanges::new(Seed([7; 16]), most, Box::new(excluded), correlation());
@@ -348,7 +355,7 @@ fn a_trace_that_comes_in_a_header_is_continued() {
 #[test]
 fn a_header_that_is_handed_on_beats_the_thread() {
     for header in [T, T_FURTHER] {
-        let mut web = Web::new();
+        let mut web = Web::with_tracers();
         web.asks(MS, &server(FRONTEND, 3).kernel(71).says(T));
         let served = server(FRONTEND, 1).kernel(70);
         let mut web = web.calling(&served, &client(FRONTEND, 2).thread(70).says(header));
@@ -398,8 +405,8 @@ fn a_header_of_a_request_that_is_over_is_nobody_elses() {
 
 #[test]
 fn an_applications_own_trace_is_no_threads_business() {
-    let web =
-        Web::new().calling(&server(FRONTEND, 1).kernel(70), &client(FRONTEND, 2).thread(70).says(OTHER));
+    let web = Web::with_tracers()
+        .calling(&server(FRONTEND, 1).kernel(70), &client(FRONTEND, 2).thread(70).says(OTHER));
     assert_eq!(web.parent(2), Some((0, LinkEvidence::Header)));
     assert_ne!(web.trace(2), web.trace(1));
     assert_eq!(web.of(1).exchange.identity.children.get(), 0);

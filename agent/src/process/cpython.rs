@@ -215,7 +215,7 @@ mod tests {
         for end in 0..200 {
             assert!(layout(13, good.get(..end).unwrap()).is_err(), "{end}");
         }
-        let mut other = good.clone();
+        let mut other = good;
         *other.get_mut(10).unwrap() = 0x0e;
         assert!(layout(13, &other).is_err());
     }

@@ -65,7 +65,7 @@ fn what_is_no_stream_is_refused_and_a_cut_one_ends() {
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() - 2]).unwrap();
     assert!(matches!(Reader::open(&path).unwrap().read(), Ok(None)));
-    let other = String::from_utf8_lossy(&whole).replacen("\"abi\":1", "\"abi\":9", 1);
+    let other = String::from_utf8_lossy(&whole).replacen(&format!("\"abi\":{ABI_VERSION}"), "\"abi\":9", 1);
     std::fs::write(&path, other).unwrap();
     let message = Reader::open(&path).err().map(|e| e.to_string()).unwrap_or_default();
     assert!(message.contains("version 9"), "{message}");

@@ -251,7 +251,14 @@ fn rules(
     let pods = |kin: &[Kin]| kubernetes::Rules { kin: kin.to_vec(), ..settings.kubernetes.rules.clone() };
     let kubernetes = kin.map(pods);
     let leave_instrumented = settings.instrumented == Treatment::Leave;
-    Rules { selection, service_name: Box::new(named), leave_instrumented, attributes, kubernetes }
+    Rules {
+        selection,
+        service_name: Box::new(named),
+        leave_instrumented,
+        no_hooks: settings.no_hooks.clone(),
+        attributes,
+        kubernetes,
+    }
 }
 
 /// What flows to the pipeline's thread.

@@ -21,7 +21,7 @@ pub use self::{
     layers::{Entry, Shown},
     live::LIVE,
     source::{Problem, Source},
-    value::{Color, ExeGlob, HeaderName, Level, Probes, ServiceName, TextGlob, Treatment, Use},
+    value::{Color, ExeGlob, HeaderName, Hooked, Level, Probes, ServiceName, TextGlob, Treatment, Use},
 };
 
 use self::{
@@ -89,6 +89,8 @@ pub struct Settings {
     pub probes: Probes,
     /// False by `no-uprobes`: the runtimes get no uprobes.
     pub uprobes: bool,
+    /// `no-hooks`: the runtimes of these languages get none either.
+    pub no_hooks: Vec<Hooked>,
     /// `pid`, `exe`, `port`, `all`.
     pub selection: Selection,
     /// `instrumented`: what becomes of processes with a tracer of their own.

@@ -60,6 +60,7 @@ impl Settings {
             btf: layers.one("btf", KERNEL_BTF.into()),
             probes: layers.one("probes", Probes::Auto),
             uprobes: !layers.one("no-uprobes", false),
+            no_hooks: layers.list("no-hooks", &[]),
             head_limit: narrow(layers.size("head-limit", 8 << 10, 256..=32 << 10)),
             ring_buffer: ring_buffer(layers),
             max_connections: narrow(layers.count("max-connections", 16_384, 16..=1 << 20)),

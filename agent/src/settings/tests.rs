@@ -242,6 +242,8 @@ fn a_ring_buffer_is_rounded_up_and_says_so() {
 fn flags_without_a_value_are_true_and_can_be_taken_back() {
     let s = settings("--no-uprobes --evidence", &[], "");
     assert!(!s.uprobes && s.evidence);
+    let s = settings("--no-hooks python,go", &[], "");
+    assert_eq!(s.no_hooks, [Hooked::Python, Hooked::Go]);
     let s = settings("--evidence=false", &[("SOCKSPAN_EVIDENCE", "true")], "");
     assert!(!s.evidence);
     assert_eq!(settings("--admin-address off", &[], "").admin_address, None);
@@ -333,7 +335,7 @@ fn an_expression_is_one_text_wherever_it_stands() {
 
 /// A file that sets everything otherwise than by default, each setting on a line of its own.
 const OTHERWISE: &str = "pid: 7\nexe: node\nport: 80\nall: true\ninstrumented: trace\nexclude-path: /a\nexclude-user-agent: b\nbtf: /c\n\
-    probes: sock\nno-uprobes: true\nhead-limit: 1KiB\nring-buffer: 1MiB\nmax-connections: 20\nmax-processes: 21\n\
+    probes: sock\nno-uprobes: true\nno-hooks: go\nhead-limit: 1KiB\nring-buffer: 1MiB\nmax-connections: 20\nmax-processes: 21\n\
     max-duration: 9s\nbpf-log: info\nevidence: true\ncorrelation-header: h\nquery-string: true\nredact: d\nroute: /e\nguess-routes: true\n\
     service-name: f=g\nadmin-address: off\nconsole-width: 99\nconsole-color: never\nlog: warn\n\
     kubernetes: on\nkubeconfig: /k\nnode-name: n\nnamespace-selector: a=b\npod-selector: c=d\n\

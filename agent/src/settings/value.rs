@@ -116,6 +116,18 @@ choice! {
 }
 
 choice! {
+    /// A language whose runtime is hooked, by the name that OpenTelemetry has for it.
+    Hooked {
+        /// Node.js.
+        Nodejs = "nodejs",
+        /// Python: asyncio and greenlets.
+        Python = "python",
+        /// Go.
+        Go = "go",
+    }
+}
+
+choice! {
     /// Whether the Kubernetes API is used.
     Use {
         /// In a pod, or where a kubeconfig is named.

@@ -2,7 +2,7 @@
 //!
 //! In: a verdict and the load's answers. Out: figures, as JSON for who draws tables.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -54,6 +54,8 @@ impl Style {
 pub enum Watcher {
     /// The agent, in this mode.
     Agent(Mode),
+    /// The agent, in this mode, without hooks in any runtime.
+    Unhooked(Mode),
     /// OpenTelemetry's own SDK, inside the service.
     Reference,
 }
@@ -63,6 +65,8 @@ impl Watcher {
     pub fn text(self) -> &'static str {
         match self {
             Self::Agent(mode) => mode.text(),
+            Self::Unhooked(Mode::Sock) => "sock-unhooked",
+            Self::Unhooked(Mode::Syscalls) => "syscalls-unhooked",
             Self::Reference => "sdk",
         }
     }
@@ -98,6 +102,8 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// By how much the load's own clock says more than the SERVER span, in nanoseconds: the median.
     pub shorter: Option<u64>,
+    /// What the service's processes took of the processors for it.
+    pub cpu: Duration,
 }
 
 impl Outcome {
@@ -123,6 +129,7 @@ impl Outcome {
             "pairs": v.nesting.pairs, "outside": v.nesting.outside,
             "farthest_us": v.nesting.farthest as f64 / 1e3,
             "shorter_us": self.shorter.map(|ns| ns as f64 / 1e3),
+            "cpu_us": self.cpu.as_micros(),
             "shown": v.shown,
         })
     }

@@ -38,6 +38,8 @@ pub struct Filter {
     pub full: bool,
     /// OpenTelemetry's own SDK too.
     pub reference: bool,
+    /// The agent without hooks too.
+    pub unhooked: bool,
     /// All modes watch the same requests: quicker, and fair to links, but not to clocks.
     pub together: bool,
 }
@@ -114,8 +116,15 @@ impl Filter {
 
     /// Who watches in one run, run by run.
     fn watchers(&self, runtime: &Runtime) -> Vec<Vec<Watcher>> {
-        let agents = [Mode::Sock, Mode::Syscalls].map(Watcher::Agent).into_iter();
-        let agents: Vec<_> = agents.filter(|watcher| wanted(&self.modes, watcher.text())).collect();
+        let modes = [Mode::Sock, Mode::Syscalls].into_iter().filter(|mode| wanted(&self.modes, mode.text()));
+        let mut agents: Vec<_> = modes.map(Watcher::Agent).collect();
+        if self.unhooked {
+            let unhooked = |watcher: &Watcher| match watcher {
+                Watcher::Agent(mode) => Some(Watcher::Unhooked(*mode)),
+                _ => None,
+            };
+            agents.extend(agents.clone().iter().filter_map(unhooked));
+        }
         let mut runs = match self.together {
             true => vec![agents],
             false => agents.into_iter().map(|agent| vec![agent]).collect(),

@@ -102,8 +102,8 @@ impl Registration {
                 && fits(&promise.styles, style.text())
                 && fits(&promise.modes, watcher.text())
         };
-        // What another makes of it is nothing that a registration promises.
-        watcher != Watcher::Reference && self.complete.iter().any(kept)
+        // What another makes of it, or the agent in part, is nothing that a registration promises.
+        matches!(watcher, Watcher::Agent(_)) && self.complete.iter().any(kept)
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
     load::{Answer, Load},
     services::{Service, free_port},
     span::{Kind, Span},
+    usage,
 };
 
 /// Requests in a row of the style `pipelined`.
@@ -34,6 +35,8 @@ struct Done {
     route: Route,
     concurrency: usize,
     answers: Vec<Answer>,
+    /// What the service's processes took of the processors.
+    cpu: Duration,
 }
 
 /// What a watcher saw of a run.
@@ -61,12 +64,12 @@ pub fn perform(runtime: &Runtime, run: &Run, requests: usize, program: &Path) ->
     let mut done = Vec::new();
     for concurrency in &run.concurrencies {
         for route in &run.routes {
+            let before = usage::of(mid.0.pid());
             let answers = load(*route, mid.0.port, run.style, *concurrency).run(requests.max(*concurrency));
-            done.push(Done { route: *route, concurrency: *concurrency, answers });
+            let cpu = usage::of(mid.0.pid()).saturating_sub(before);
+            done.push(Done { route: *route, concurrency: *concurrency, answers, cpu });
         }
     }
-    let paths = leaf.beside();
-    let beside = |leaf| beside(&paths, seen_from, leaf);
     // An SDK sends what it has only while it lives; a job goes on as long as its service.
     let agents = run.watchers.iter().all(|watcher| *watcher != Watcher::Reference);
     let mid = if agents {
@@ -75,6 +78,8 @@ pub fn perform(runtime: &Runtime, run: &Run, requests: usize, program: &Path) ->
     } else {
         Some(mid)
     };
+    let paths = leaf.beside();
+    let beside = |leaf| beside(&paths, seen_from, leaf);
     let watched = watches.into_iter().map(|watch| {
         let sees_leaf = watch.watcher != Watcher::Reference;
         judge(runtime, run, watch, &done, beside(sees_leaf))
@@ -180,6 +185,7 @@ fn judge(runtime: &Runtime, run: &Run, watch: Watch, done: &[Done], beside: Vec<
         promised: runtime.registration.promises(done.route.name, &run.client, run.style, watcher),
         unanswered: done.answers.iter().filter(|answer| answer.status != Some(200)).count(),
         shorter: if run.style == Style::Pipelined { None } else { done.shorter(&spans) },
+        cpu: done.cpu,
         verdict,
     };
     let mut outcomes: Vec<_> =
@@ -190,6 +196,7 @@ fn judge(runtime: &Runtime, run: &Run, watch: Watch, done: &[Done], beside: Vec<
         promised: false,
         unanswered: 0,
         shorter: None,
+        cpu: Duration::ZERO,
         verdict: others,
     });
     Watched { outcomes, drops }

@@ -51,11 +51,14 @@ impl Watch {
     /// Begins to watch these processes, unless they watch themselves. Spans have names by program, for a process may
     /// write over the environment that it started with (nginx does).
     pub fn attach(&mut self, pids: &[u32], leaf: &Path) {
-        if let Watcher::Agent(mode) = self.watcher {
-            let names = format!("{}={LEAF},*={MID}", leaf.display());
-            let launch = Launch::run(mode).pids(pids).args(&["--service-name", &names]);
-            self.agent = Some(launch.export(&self.receiver).start());
-        }
+        let (mode, hooks) = match self.watcher {
+            Watcher::Agent(mode) => (mode, "--no-uprobes=false"),
+            Watcher::Unhooked(mode) => (mode, "--no-uprobes"),
+            Watcher::Reference => return,
+        };
+        let names = format!("{}={LEAF},*={MID}", leaf.display());
+        let launch = Launch::run(mode).pids(pids).args(&["--service-name", &names, hooks]);
+        self.agent = Some(launch.export(&self.receiver).start());
     }
 
     /// Waits until `expected` spans have arrived, and no more come.

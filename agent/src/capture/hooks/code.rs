@@ -16,6 +16,8 @@ use iced_x86::{
 const MOST: usize = 600;
 /// The longest instruction.
 const LONGEST: u64 = 15;
+/// `ret`.
+const RETURN: [u8; 1] = [0xc3];
 /// Places that one function may need.
 const MOST_PLACES: usize = 8;
 
@@ -162,6 +164,21 @@ pub fn argument<'a>(entry: u64, code: impl Fn(u64, u64) -> Option<&'a [u8]>) -> 
         }
     }
     Some(Place { address: entry, register: Set::of(Register::RDI).first()? })
+}
+
+/// Where a function goes on to the one at `target`, whose first argument is in its register then: jumps only, which are
+/// cheap.
+pub fn handed_on<'a>(entry: u64, target: u64, code: impl Fn(u64, u64) -> Option<&'a [u8]>) -> Vec<Place> {
+    // What is behind the jumps is other functions.
+    let within = |address, most| if address == target { Some(&RETURN[..]) } else { code(address, most) };
+    let Some(flow) = Flow::follow(entry, within) else { return Vec::new() };
+    let goes = |step: &&Step| step.emulated && step.instruction.near_branch_target() == target;
+    let register = Set::of(Register::RDI).first();
+    let places = flow.steps.values().filter(goes).filter_map(|step| {
+        let address = step.instruction.ip();
+        register.map(|register| Place { address, register })
+    });
+    places.take(MOST_PLACES).collect()
 }
 
 /// The registers that a whole register is copied to, and from.

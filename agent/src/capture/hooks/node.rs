@@ -4,7 +4,16 @@
 //!
 //! In the names as GCC and Clang write them, of Node 18 and later.
 
-use super::Rule;
+use std::path::Path;
+
+use super::{
+    Hook, Rule,
+    code::{Place, handed_on},
+};
+use crate::process::binary::{Binary, open};
+
+/// JavaScript asks that the loop goes on for the sake of a handle.
+const REF: &str = "_ZN4node10HandleWrap3RefERKN2v820FunctionCallbackInfoINS1_5ValueEEE";
 
 /// What the names of all these functions begin with.
 pub(super) const PREFIXES: [&str; 4] = ["uv_", "_ZN4node", "_ZZN4node", "_ZN2v87Isolate16ClearKept"];
@@ -58,6 +67,27 @@ pub(super) const RULES: [Rule; 21] = [
         n.starts_with("_ZN4node14ConnectionWrapI") && n.contains("12OnConnectionE")
     }),
 ];
+
+/// Where Node is about to call `uv_ref(handle)`: HTTP clients have it so for a connection that was idle when they take it
+/// for a request. None where that is not to be seen: in another library, or on another machine than x86-64.
+pub(super) fn taken(path: &Path) -> Vec<Hook> {
+    let Some(file) = open(path) else { return Vec::new() };
+    let Some(binary) = Binary::parse(&file) else { return Vec::new() };
+    let [Some(entry), Some(target)] = binary.symbols([REF, "uv_ref"]) else { return Vec::new() };
+    let hook = |place: Place| {
+        Some(Hook {
+            program: "uv_take",
+            file: path.to_path_buf(),
+            offset: binary.offset(place.address)?,
+            cookie: 0,
+            function: "node::HandleWrap::Ref".to_owned(),
+        })
+    };
+    handed_on(entry, target, |address, most| binary.bytes(address, most))
+        .into_iter()
+        .filter_map(hook)
+        .collect()
+}
 
 fn is_callback(name: &str, request: &str) -> bool {
     name.contains("MakeLibuvRequestCallback") && name.contains("7WrapperE") && name.contains(request)

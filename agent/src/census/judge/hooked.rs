@@ -13,6 +13,7 @@ use crate::{
         hooks::{self, Hook, Hooks},
     },
     process::{CPython, Runtime, may_run_asyncio},
+    settings::Hooked,
 };
 
 use super::{super::Census, Judgement, headers};
@@ -41,14 +42,14 @@ impl Found {
 
 impl Census {
     pub(super) fn node(&mut self, pid: u32) -> Judgement {
-        self.hooked(pid, "event loop", |census| {
+        self.hooked(pid, Hooked::Nodejs, "event loop", |census| {
             let found = hooks::node(&census.files(pid, &["libnode.so", "libuv.so"], true));
             Found::exported(found, Policy::Loop, "libuv and Node")
         })
     }
 
     pub(super) fn greenlets(&mut self, pid: u32, runtime: &Runtime) -> Judgement {
-        self.hooked(pid, "greenlets", |census| {
+        self.hooked(pid, Hooked::Python, "greenlets", |census| {
             let modules = census.files(pid, &["_greenlet."], false);
             let found = hooks::greenlet(&modules, &census.files(pid, &["libpython"], true));
             let mut found = Found::exported(found, Policy::Greenlet, "greenlet and CPython")?;
@@ -59,11 +60,11 @@ impl Census {
     }
 
     pub(super) fn asyncio(&mut self, pid: u32) -> Judgement {
-        self.hooked(pid, "asyncio's tasks", |census| {
+        self.hooked(pid, Hooked::Python, "asyncio's tasks", |census| {
             if !cfg!(target_arch = "x86_64") {
                 return Err("that is known on x86-64 only".into());
             }
-            let python = CPython::find(&census.procfs, pid).map_err(|why| why.to_string())?;
+            let python = CPython::find(&census.procfs, pid)?;
             let found = hooks::python(&python);
             if !found.missing.is_empty() {
                 return Err(format!("its Python's code is not understood: {}", found.missing.join(", ")));
@@ -80,7 +81,7 @@ impl Census {
     }
 
     pub(super) fn goroutines(&mut self, pid: u32) -> Judgement {
-        self.hooked(pid, "goroutines", |census| {
+        self.hooked(pid, Hooked::Go, "goroutines", |census| {
             let found = hooks::go(&census.procfs.path(pid, "exe")).map_err(|unfit| unfit.to_string())?;
             Ok(Found {
                 policy: Policy::Goroutine,
@@ -96,11 +97,17 @@ impl Census {
     fn hooked(
         &mut self,
         pid: u32,
+        language: Hooked,
         told: &str,
         find: impl FnOnce(&Self) -> Result<Found, String>,
     ) -> Judgement {
         if !self.traced.has_uprobes() {
             return headers(format_args!("to tell {told} apart needs uprobes, which are off"));
+        }
+        if self.rules.no_hooks.contains(&language) {
+            return headers(format_args!(
+                "to tell {told} apart needs hooks, which no-hooks forbids in {language}"
+            ));
         }
         let found = match find(self) {
             Ok(found) => found,

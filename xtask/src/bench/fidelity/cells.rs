@@ -86,6 +86,8 @@ pub struct Sum {
     pub farthest_us: f64,
     /// The median of the cells' medians, in microseconds.
     pub shorter_us: Option<f64>,
+    /// What the service took of the processors, in microseconds.
+    pub cpu_us: u64,
     /// Cells that were to be complete and are not.
     pub broken: u64,
 }
@@ -107,6 +109,7 @@ impl Sum {
             sum.unanswered += number("unanswered");
             sum.pairs += number("pairs");
             sum.outside += number("outside");
+            sum.cpu_us += number("cpu_us");
             sum.farthest_us = sum.farthest_us.max(cell["farthest_us"].as_f64().unwrap_or(0.0));
             let whole = number("complete") == number("requests");
             sum.broken += u64::from(cell["promised"] == true && !whole);
@@ -115,6 +118,11 @@ impl Sum {
         shorter.sort_by(f64::total_cmp);
         sum.shorter_us = shorter.get(shorter.len() / 2).copied();
         sum
+    }
+
+    /// What the service took of the processors for a request, in microseconds.
+    pub fn cpu_of_one(&self) -> f64 {
+        self.cpu_us as f64 / self.requests.max(1) as f64
     }
 
     /// The share of complete requests, in percent, not rounded up to all.

@@ -62,6 +62,9 @@ pub struct Options {
     /// Also the services with OpenTelemetry's own SDK inside in place of the agent
     #[arg(long)]
     reference: bool,
+    /// Also the agent without hooks in runtimes: what these gain, and what they cost
+    #[arg(long)]
+    unhooked: bool,
     /// The agent as the tests have it: quicker to build
     #[arg(long)]
     dev: bool,
@@ -74,6 +77,7 @@ impl Options {
             "runtimes": self.runtime, "clients": self.client, "routes": self.route, "styles": self.style,
             "modes": self.mode, "concurrencies": self.concurrency, "requests": self.requests,
             "full": self.full, "reference": self.reference,
+            "unhooked": self.unhooked,
         })
     }
 

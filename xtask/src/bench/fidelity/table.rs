@@ -9,8 +9,11 @@ use crate::bench::markdown::markdown;
 
 /// All tables.
 pub fn text(cells: &Cells) -> String {
-    let tables = [(services(cells), 2), (routes(cells), 2), (loads(cells), 3), (clocks(cells), 2)];
-    let tables = tables.map(|(rows, texts)| markdown(&rows, texts));
+    let tables =
+        [(services(cells), 2), (routes(cells), 2), (loads(cells), 3), (clocks(cells), 2), (hooks(cells), 2)];
+    // The last has a head alone where nothing was measured without hooks.
+    let tables = tables.into_iter().filter(|(rows, _)| rows.len() > 1);
+    let tables: Vec<_> = tables.map(|(rows, texts)| markdown(&rows, texts)).collect();
     let failed: String = cells.failed.iter().map(|run| format!("\nFAILED: {run}")).collect();
     let faults = faults(cells);
     format!("\n{}{failed}{faults}", tables.join("\n"))
@@ -117,6 +120,28 @@ fn clocks(cells: &Cells) -> Vec<Vec<String>> {
         line.push(sum.shorter_us.map_or_else(String::new, |us| format!("{us:.0}")));
         rows.push(line);
     });
+    rows
+}
+
+/// What hooks gain, and what they cost the service.
+fn hooks(cells: &Cells) -> Vec<Vec<String>> {
+    let mut rows =
+        vec![row(&["hooks", "mode", "complete without", "complete with", "CPU without, µs a request"])];
+    rows[0].extend(row(&["CPU with", "ratio"]));
+    let sum_of = |runtime: &str, watcher: &str| {
+        cells.sum_where(|cell| word(cell, "runtime") == runtime && word(cell, "watcher") == watcher)
+    };
+    for runtime in cells.values("runtime") {
+        for mode in ["sock", "syscalls"] {
+            let (with, without) = (sum_of(runtime, mode), sum_of(runtime, &format!("{mode}-unhooked")));
+            let (Some(with), Some(without)) = (with, without) else { continue };
+            let mut line = row(&[runtime, mode]);
+            line.extend([&without, &with].map(|sum| format!("{:.1} %", sum.complete_percent())));
+            line.extend([&without, &with].map(|sum| format!("{:.0}", sum.cpu_of_one())));
+            line.push(format!("{:.2}", with.cpu_of_one() / without.cpu_of_one()));
+            rows.push(line);
+        }
+    }
     rows
 }
 

@@ -59,6 +59,14 @@ const ENTER_3_12: &[Part] = &[(
          3031c0e81899e6ffebdc",
 )];
 
+/// `node::HandleWrap::Ref` of the official Node 20.20 for Linux.
+const REF: &[Part] = &[(
+    0xc3baa0,
+    "554889e5534883ec08488b7f08488b4ff8488b41ff0fb7400b89c22d210400003de903000076296681fa100474\
+     224883ef08be01000000e8a4d32b004889c34885db7515488b5df8c9c3660f1f440000488b591f4885db74eb48\
+     8b034889dfff504084c074de837b380274d8488b7b50488b5df8c9e9c6f5c600",
+)];
+
 fn bytes(part: &Part) -> (u64, Vec<u8>) {
     let digits: Vec<u32> = part.1.chars().filter_map(|c| c.to_digit(16)).collect();
     let byte = |pair: &[u32]| u8::try_from(pair.iter().fold(0, |byte, digit| byte << 4 | digit)).unwrap();
@@ -114,7 +122,7 @@ fn where_nothing_is_cheap_the_end_is_taken() {
     let short: &[Part] = &[(0x1000, "e8fb0f0000c3")];
     assert_eq!(results_of(short).unwrap(), [(0x1005, Register::RAX)]);
     // xor eax, eax; ret: nothing is ever returned.
-    assert_eq!(results_of(&[(0x1000, "31c0c3")]).unwrap(), [(0x1002, Register::RAX)]);
+    assert_eq!(results_of(&[(0x1000, "31c0c3")]), None);
     // mov rax, rdi; ret: it was there before.
     assert_eq!(argument_of(&[(0x1000, "4889f8c3")]).unwrap(), (0x1000, Register::RDI));
 }
@@ -147,4 +155,15 @@ fn never_panics_on_any_code() {
             let _ = argument(broken[0].0, |address, most| at(&broken, address, most));
         }
     }
+}
+
+#[test]
+fn a_jump_to_another_function_hands_on_its_argument() {
+    let parts: Vec<_> = REF.iter().map(bytes).collect();
+    let places = |target| handed_on(REF[0].0, target, |address, most| at(&parts, address, most));
+    let [place] = places(0x18a_b0e0)[..] else { panic!("uv_ref is jumped to once") };
+    assert_eq!((place.address, REGISTERS[usize::from(place.register)]), (0xc3_bb15, Register::RDI));
+    // It is called, not jumped to; and nobody goes there, so that what is there must be known.
+    assert_eq!(places(0xef_8e80), []);
+    assert_eq!(places(0x18a_b110), []);
 }

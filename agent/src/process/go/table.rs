@@ -55,7 +55,8 @@ impl Table {
         Self { text, ..self }
     }
 
-    /// Address and size of the functions of these names.
+    /// Address and size of the functions of these names. What assembly calls has a wrapper of the same name, which changes
+    /// the calling convention and jumps on: the longer one is meant.
     pub(super) fn find(&self, pieces: &mut Pieces, names: &[&str]) -> Option<Vec<Option<(u64, u64)>>> {
         let wanted = self.named(pieces, names)?;
         let mut found = vec![None; names.len()];
@@ -68,18 +69,21 @@ impl Table {
                 return None;
             }
             let name = details.u32(detail.checked_add(4)?)?;
-            let Some(which) = wanted.iter().position(|w| *w == Some(name)) else { continue };
-            let size = pieces.u32(at + ENTRY)?.checked_sub(start)?;
-            if let Some(found) = found.get_mut(which) {
-                *found = Some((self.text.checked_add(u64::from(start))?, u64::from(size)));
+            let Some(which) = wanted.iter().position(|w| w.contains(&name)) else { continue };
+            let size = u64::from(pieces.u32(at + ENTRY)?.checked_sub(start)?);
+            let address = self.text.checked_add(u64::from(start))?;
+            if let Some(found) = found.get_mut(which)
+                && found.is_none_or(|(_, known)| size > known)
+            {
+                *found = Some((address, size));
             }
         }
         Some(found)
     }
 
-    /// Where each of these names is among the names.
-    fn named(&self, pieces: &mut Pieces, names: &[&str]) -> Option<Vec<Option<u32>>> {
-        let mut found = vec![None; names.len()];
+    /// Where each of these names is among the names; some are there twice.
+    fn named(&self, pieces: &mut Pieces, names: &[&str]) -> Option<Vec<Vec<u32>>> {
+        let mut found = vec![Vec::new(); names.len()];
         let (mut at, mut cut) = (self.names, false);
         while at < self.names_end {
             let rest = pieces.from(at).filter(|rest| !rest.is_empty())?;
@@ -87,8 +91,8 @@ impl Table {
             let name = rest.get(..end.unwrap_or(rest.len()))?;
             // A name that is longer than what is there together is none of those.
             let which = names.iter().position(|n| n.as_bytes() == name).filter(|_| !cut && end.is_some());
-            if let Some(place) = which.and_then(|which| found.get_mut(which)) {
-                *place = Some(u32::try_from(at - self.names).ok()?);
+            if let Some(places) = which.and_then(|which| found.get_mut(which)) {
+                places.push(u32::try_from(at - self.names).ok()?);
             }
             cut = end.is_none();
             at += name.len() as u64 + u64::from(!cut);

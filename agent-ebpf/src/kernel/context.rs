@@ -319,10 +319,6 @@ pub fn evidence(process: *mut Process, tid: u32, tgid: u32, task: u64) -> (Work,
         let evidence = if exchange == 0 { Evidence::None } else { Evidence::Task };
         return (Work { exchange, via: 0 }, evidence);
     }
-    if policy == Policy::Thread as u32 && current(tid, tgid).exchange == 0 && names::helps() != 0 {
-        // A thread that waits for such a one does other requests' work meanwhile.
-        distrust(process, tgid);
-    }
     let Some(t) = thread(tid, tgid) else { return (Work::NONE, Evidence::None) };
     // SAFETY: as above.
     let (flags, work, shared) = unsafe {

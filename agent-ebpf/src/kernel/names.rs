@@ -101,9 +101,3 @@ pub fn changes_tasks() -> u32 {
     let name = name();
     (differs(name[0], &TASKS) & lacks(name, &ACTORS) ^ 1) as u32
 }
-
-/// 1 if the current thread is of a pool whose work those do who wait for it (Java's common pool); else 0.
-#[inline(always)]
-pub fn helps() -> u32 {
-    (differs(name()[0], &TASKS[..1]) ^ 1) as u32
-}

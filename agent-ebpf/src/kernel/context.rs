@@ -4,7 +4,7 @@
 use aya_ebpf::{macros::map, maps::LruHashMap};
 use sockspan_ebpf::{Counter, EventKind, Evidence, Policy, Process, process_flag};
 
-use crate::kernel::{call::Call, connection::Connection, count, emit, greenlet, read, task};
+use crate::kernel::{call::Call, connection::Connection, count, emit, greenlet, names, read, task};
 
 /// What a thread works for.
 #[repr(C)]
@@ -31,9 +31,24 @@ pub struct Thread {
     pub open: u32,
     /// It read one request while another was unanswered, and not all have been answered since.
     pub shared: u32,
-    pub reserved: u32,
+    /// Bits of [`mark`].
+    pub marks: u32,
     /// When `open` was last 0, in nanoseconds of CLOCK_MONOTONIC.
     pub idle: u64,
+}
+
+/// Bits of [`Thread::marks`].
+mod mark {
+    /// It serves several requests by turns, as its name says: it is evidence for none.
+    pub const MANY: u32 = 1;
+    /// It made a call for what it works for, which nobody had begun to answer.
+    pub const CALLED: u32 = 2;
+    /// It made one after the answer had begun.
+    pub const CALLED_LATE: u32 = 4;
+    /// It waits for whichever of many sockets is ready, and its name was looked at.
+    pub const WAITS: u32 = 8;
+    /// What holds whatever it works for.
+    pub const LASTING: u32 = MANY | WAITS;
 }
 
 /// A thread that was never idle for so long has lost count: of a connection that was forgotten, or closed unseen.
@@ -77,7 +92,7 @@ pub fn enter(tid: u32, tgid: u32, work: Work) {
         Some(t) => unsafe { (*t).work = work },
         None if work.exchange == 0 => {}
         None => {
-            let thread = Thread { work, tgid, open: 0, shared: 0, reserved: 0, idle: read::now() };
+            let thread = Thread { work, tgid, open: 0, shared: 0, marks: 0, idle: read::now() };
             let _ = THREADS.insert(tid, thread, 0);
         }
     }
@@ -133,15 +148,105 @@ pub fn serve(process: *mut Process, call: &Call, connection: &mut Connection, un
     if policy == Policy::None as u32 {
         return;
     }
+    if policy == Policy::Thread as u32 {
+        serve_by_thread(process, tid, tgid, connection, u32::from(unanswered));
+        return;
+    }
     enter(tid, tgid, Work { exchange: connection.exchange, via: 0 });
     connection.server = tid;
-    if policy == Policy::Thread as u32 && unanswered && connection.owner != tid {
+}
+
+/// As [`serve`], where threads are evidence. A function of its own, as those below are, that gives back nothing: the
+/// verifier then goes on with one state.
+#[inline(never)]
+fn serve_by_thread(
+    process: *mut Process,
+    tid: u32,
+    tgid: u32,
+    connection: &mut Connection,
+    unanswered: u32,
+) -> u32 {
+    pass_on(process, tid, tgid, connection, mark::CALLED | mark::CALLED_LATE);
+    connection.server = 0;
+    if take(tid, tgid, connection.exchange) == 0 {
+        return 0;
+    }
+    connection.server = tid;
+    if unanswered != 0 && connection.owner != tid {
         release(connection);
         (connection.owner, connection.owner_tgid) = (tid, tgid);
         if let Some(t) = thread(tid, tgid) {
             // SAFETY: as above.
             take_up(unsafe { &mut *t });
         }
+    }
+    0
+}
+
+/// The thread works for this exchange now. 0: it serves several by turns, and what it does proves nothing.
+#[inline(never)]
+fn take(tid: u32, tgid: u32, exchange: u64) -> u32 {
+    let work = Work { exchange, via: 0 };
+    if let Some(t) = thread(tid, tgid) {
+        // SAFETY: as above.
+        let t = unsafe { &mut *t };
+        if t.marks & mark::MANY != 0 {
+            return 0;
+        }
+        if t.work.exchange != exchange {
+            (t.work, t.marks) = (work, t.marks & mark::LASTING);
+        }
+        return 1;
+    }
+    // The first thread has the name of its program.
+    let many = if tid == tgid { 0 } else { names::changes_tasks() };
+    let work = if many == 0 { work } else { Work::NONE };
+    let thread = Thread { work, tgid, open: 0, shared: 0, marks: many & mark::MANY, idle: read::now() };
+    let _ = THREADS.insert(tid, thread, 0);
+    1 - (many & 1)
+}
+
+/// Another thread than the one that read (the beginning of) a request goes on with it: that one works for it no more.
+/// If it made such a call as `marks` says, whose call that was is not certain.
+#[inline(never)]
+fn pass_on(process: *mut Process, tid: u32, tgid: u32, connection: &Connection, marks: u32) -> u32 {
+    if connection.server == tid || connection.server == 0 {
+        return 0;
+    }
+    let Some(t) = thread(connection.server, tgid) else { return 0 };
+    // SAFETY: as above.
+    let t = unsafe { &mut *t };
+    if t.work.exchange == connection.exchange {
+        if t.marks & marks != 0 {
+            distrust(process, tgid);
+        }
+        t.work = Work::NONE;
+    }
+    0
+}
+
+/// The thread is about to wait for whichever of many sockets is ready: it works for nobody when it is. One that has
+/// asked on behalf of a request and leaves it unanswered serves several by turns, and so do the others.
+#[inline(always)]
+pub fn wait(process: *mut Process, tid: u32, tgid: u32) {
+    // SAFETY: as above.
+    if unsafe { (*process).policy } != Policy::Thread as u32 {
+        return;
+    }
+    if thread(tid, tgid).is_none() {
+        let thread = Thread { work: Work::NONE, tgid, open: 0, shared: 0, marks: 0, idle: read::now() };
+        let _ = THREADS.insert(tid, thread, 0);
+    }
+    let Some(t) = thread(tid, tgid) else { return };
+    // SAFETY: as above.
+    let t = unsafe { &mut *t };
+    if t.open > 0 && t.work.exchange != 0 && t.marks & mark::CALLED != 0 {
+        distrust(process, tgid);
+    }
+    t.work = Work::NONE;
+    if t.marks & mark::WAITS == 0 {
+        let many = if tid == tgid { 0 } else { names::is_loop() };
+        t.marks |= mark::WAITS | (many & mark::MANY);
     }
 }
 
@@ -176,30 +281,33 @@ pub fn answer(process: *mut Process, tid: u32, tgid: u32, connection: &mut Conne
     release(connection);
 }
 
-/// The thread goes on with an answer. One that has taken up something else in between multiplexes too.
+/// The thread goes on with an answer. One that has taken up something else in between multiplexes too. So does one that
+/// made calls while another was to go on.
 #[inline(always)]
 pub fn go_on(process: *mut Process, tid: u32, tgid: u32, connection: &mut Connection) {
     let policy = policy_of(process, tid, tgid);
-    if policy == Policy::Thread as u32
-        && connection.server == tid
-        && current(tid, tgid).exchange != connection.exchange
-    {
+    if policy != Policy::Thread as u32 {
+        return;
+    }
+    pass_on(process, tid, tgid, connection, mark::CALLED_LATE);
+    if connection.server == tid && current(tid, tgid).exchange != connection.exchange {
         distrust(process, tgid);
     }
 }
 
 /// Threads are no evidence in this process from now on; the agent takes back what they seemed to prove.
-#[inline(always)]
-fn distrust(process: *mut Process, tgid: u32) {
+#[inline(never)]
+fn distrust(process: *mut Process, tgid: u32) -> u32 {
     // SAFETY: as above; a lost update is made up for by the next answer.
     unsafe {
         if (*process).flags & process_flag::MULTIPLEXED != 0 {
-            return;
+            return 0;
         }
         (*process).flags |= process_flag::MULTIPLEXED;
     }
     count::one(Counter::Multiplexed);
     emit::lifecycle(EventKind::Multiplexed, tgid, 0, 0);
+    0
 }
 
 /// In what context the thread, or the `task` that it runs, makes a call now, and what says so.
@@ -213,7 +321,10 @@ pub fn evidence(process: *mut Process, tid: u32, tgid: u32, task: u64) -> (Work,
     }
     let Some(t) = thread(tid, tgid) else { return (Work::NONE, Evidence::None) };
     // SAFETY: as above.
-    let (flags, work, shared) = unsafe { ((*process).flags, (*t).work, (*t).shared) };
+    let (flags, work, shared) = unsafe {
+        (*t).marks |= if (*t).open == 0 { mark::CALLED_LATE } else { mark::CALLED };
+        ((*process).flags, (*t).work, (*t).shared)
+    };
     let alone = shared == 0 && flags & process_flag::MULTIPLEXED == 0;
     let sound = policy == Policy::Loop as u32 || (policy == Policy::Thread as u32 && alone);
     if sound && work.exchange != 0 { (work, Evidence::Thread) } else { (Work::NONE, Evidence::None) }

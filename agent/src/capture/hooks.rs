@@ -9,6 +9,7 @@ mod greenlet;
 mod method;
 mod node;
 mod python;
+mod waits;
 
 use std::{
     fs::File,
@@ -23,6 +24,7 @@ use object::{
 
 pub use go::{Goroutines, Unfit, go};
 pub use python::python;
+pub use waits::waits;
 
 /// A probe in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -38,7 +38,7 @@ const LIFECYCLE: [&str; 4] =
 const SOCKET: [&str; 2] = ["sock_send_length", "sock_recv_length"];
 
 /// The programs that uprobes run.
-pub const UPROBES: [&str; 21] = [
+pub const UPROBES: [&str; 22] = [
     "uv_save_first",
     "uv_save_second",
     "uv_save_work",
@@ -60,6 +60,7 @@ pub const UPROBES: [&str; 21] = [
     "go_end",
     "go_send",
     "go_write",
+    "thread_waits",
 ];
 
 /// The reader is woken when one part in so many of the ring buffer is full.

@@ -72,6 +72,11 @@ impl Traced {
         Ok(())
     }
 
+    /// Whether a process has hooks.
+    pub fn is_hooked(&self, tgid: u32) -> bool {
+        self.held.get(&tgid).is_some_and(|held| !held.is_empty())
+    }
+
     /// Detaches a process's hooks.
     pub fn unhook(&mut self, tgid: u32) {
         if let Some(held) = self.held.remove(&tgid) {

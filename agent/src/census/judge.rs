@@ -61,6 +61,9 @@ fn headers(why: impl std::fmt::Display) -> Judgement {
 /// What is said of a process before it shows with what it serves.
 const BEGUN: &str = "it has only begun, and shows how it serves when it does";
 
+/// The words for threads of which the kernel side sees which of them serve several requests by turns.
+const WAITS: &str = "threads: one that serves one request at a time, and waits for no others meanwhile";
+
 fn threads() -> Judgement {
     judged(Policy::Thread, "threads: a thread serves one request at a time".into())
 }
@@ -76,9 +79,10 @@ impl Census {
         match runtime {
             Runtime::Node { .. } => self.node(process.pid()),
             Runtime::Python { .. } => self.python(process.pid(), runtime, moment),
+            Runtime::Java | Runtime::Ruby if !moment.shows(runtime) => headers(BEGUN),
             Runtime::Java | Runtime::Ruby => {
-                if !moment.shows(runtime) {
-                    return headers(BEGUN);
+                if *runtime == Runtime::Java && self.sees_waits(process.pid()) {
+                    return judged(Policy::Thread, WAITS.into());
                 }
                 match event_loop(&self.procfs, process.pid(), runtime) {
                     Some(found) => headers(found),

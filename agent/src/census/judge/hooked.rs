@@ -93,6 +93,26 @@ impl Census {
         })
     }
 
+    /// Hooks a process where its threads wait for many sockets, if that can be done: then what they are is seen as they
+    /// serve, and need not be guessed beforehand.
+    pub(super) fn sees_waits(&mut self, pid: u32) -> bool {
+        if !self.traced.has_uprobes() || self.traced.is_hooked(pid) {
+            return self.traced.is_hooked(pid);
+        }
+        let found = hooks::waits(&self.files(pid, &["libc.", "libc-", "ld-musl"], false));
+        if !found.missing.is_empty() {
+            tracing::debug!(pid, "not found: {}", found.missing.join(", "));
+            return false;
+        }
+        match self.traced.hook(pid, &found.hooks) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::debug!(pid, "{}", refused(&error));
+                false
+            }
+        }
+    }
+
     /// Sets the hooks that are found, and judges by that. `told`: what tells requests apart.
     fn hooked(
         &mut self,

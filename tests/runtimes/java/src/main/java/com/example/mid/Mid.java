@@ -13,7 +13,8 @@ public final class Mid {
         switch (Settings.SERVER) {
             case "jdk" -> PlainServer.start();
             case "netty" -> spring(Reactive.class, WebApplicationType.REACTIVE, arguments);
-            case "tomcat", "jetty" -> spring(Servlets.class, WebApplicationType.SERVLET, arguments);
+            case "vertx" -> VertxServer.launch();
+            case "tomcat", "jetty", "undertow" -> spring(Servlets.class, WebApplicationType.SERVLET, arguments);
             default -> throw new IllegalArgumentException("unknown SERVER " + Settings.SERVER);
         }
     }

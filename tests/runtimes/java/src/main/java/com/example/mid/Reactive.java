@@ -23,6 +23,7 @@ import reactor.core.publisher.Mono;
 import reactor.core.scheduler.Schedulers;
 import reactor.netty.http.client.HttpClient;
 import reactor.netty.resources.ConnectionProvider;
+import reactor.netty.resources.LoopResources;
 
 /** WebFlux on Netty, with WebClient: nothing blocks. */
 @RestController
@@ -30,13 +31,19 @@ import reactor.netty.resources.ConnectionProvider;
 @ComponentScan(useDefaultFilters = false)
 public class Reactive {
 
+    private static final LoopResources LOOPS =
+            Settings.LOOPS.isEmpty() ? null : LoopResources.create(Settings.LOOPS, 3, true);
     private final WebClient client = client();
     private final AtomicInteger lookups = new AtomicInteger();
     private Mono<Void> lookup;
 
     @Bean
     ReactiveWebServerFactory server() {
-        return new NettyReactiveWebServerFactory();
+        NettyReactiveWebServerFactory factory = new NettyReactiveWebServerFactory();
+        if (LOOPS != null) {
+            factory.addServerCustomizers(server -> server.runOn(LOOPS));
+        }
+        return factory;
     }
 
     private static WebClient client() {
@@ -44,6 +51,9 @@ public class Reactive {
         ConnectionProvider pool =
                 ConnectionProvider.builder("mid").maxConnections(limit).pendingAcquireMaxCount(-1).build();
         HttpClient http = Settings.closes() ? HttpClient.newConnection() : HttpClient.create(pool);
+        if (LOOPS != null) {
+            http = http.runOn(LOOPS);
+        }
         return WebClient.builder()
                 .baseUrl(Settings.NEXT)
                 .clientConnector(new ReactorClientHttpConnector(http))

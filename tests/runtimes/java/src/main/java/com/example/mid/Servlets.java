@@ -9,6 +9,7 @@ import org.springframework.boot.autoconfigure.SpringBootApplication;
 import org.springframework.boot.context.event.ApplicationReadyEvent;
 import org.springframework.boot.web.embedded.jetty.JettyServletWebServerFactory;
 import org.springframework.boot.web.embedded.tomcat.TomcatServletWebServerFactory;
+import org.springframework.boot.web.embedded.undertow.UndertowServletWebServerFactory;
 import org.springframework.boot.web.servlet.server.ServletWebServerFactory;
 import org.springframework.context.annotation.Bean;
 import org.springframework.context.annotation.ComponentScan;
@@ -17,7 +18,7 @@ import org.springframework.web.bind.annotation.GetMapping;
 import org.springframework.web.bind.annotation.PathVariable;
 import org.springframework.web.bind.annotation.RestController;
 
-/** Spring MVC on Tomcat or Jetty. */
+/** Spring MVC on Tomcat, Jetty or Undertow. */
 @RestController
 @SpringBootApplication
 @ComponentScan(useDefaultFilters = false)
@@ -29,6 +30,11 @@ public class Servlets {
             TomcatServletWebServerFactory factory = new TomcatServletWebServerFactory();
             factory.addConnectorCustomizers(
                     connector -> Work.use(task -> connector.getProtocolHandler().getExecutor().execute(task)));
+            return factory;
+        }
+        if (Settings.SERVER.equals("undertow")) {
+            UndertowServletWebServerFactory factory = new UndertowServletWebServerFactory();
+            factory.setWorkerThreads(200);
             return factory;
         }
         JettyServletWebServerFactory factory = new JettyServletWebServerFactory();

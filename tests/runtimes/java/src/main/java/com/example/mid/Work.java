@@ -8,6 +8,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Executor;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.ForkJoinPool;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -25,11 +26,12 @@ final class Work {
         void write(String piece) throws IOException;
     }
 
-    static final Client CLIENT = Settings.CLIENT.equals("webclient") ? null : Clients.chosen();
+    static final Client CLIENT =
+            List.of("webclient", "vertx").contains(Settings.CLIENT) ? null : Clients.chosen();
     private static final ExecutorService OWN = newExecutor();
     private static final ScheduledExecutorService CLOCK = Executors.newScheduledThreadPool(2);
     private static final AtomicInteger LOOKUPS = new AtomicInteger();
-    private static volatile Executor executor = OWN;
+    private static volatile Executor executor = Settings.POOL.equals("common") ? ForkJoinPool.commonPool() : OWN;
     private static CompletableFuture<Void> lookup;
 
     private Work() {

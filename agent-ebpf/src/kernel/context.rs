@@ -4,7 +4,7 @@
 use aya_ebpf::{macros::map, maps::LruHashMap};
 use sockspan_ebpf::{Counter, EventKind, Evidence, Policy, Process, process_flag};
 
-use crate::kernel::{call::Call, connection::Connection, count, emit, greenlet, names, read, task};
+use crate::kernel::{call::Call, connection::Connection, count, emit, greenlet, heir, names, read, task};
 
 /// What a thread works for.
 #[repr(C)]
@@ -47,8 +47,10 @@ mod mark {
     pub const CALLED_LATE: u32 = 4;
     /// It waits for whichever of many sockets is ready, and its name was looked at.
     pub const WAITS: u32 = 8;
+    /// It was looked at whether its name says that it takes up tasks.
+    pub const NAMED: u32 = 16;
     /// What holds whatever it works for.
-    pub const LASTING: u32 = MANY | WAITS;
+    pub const LASTING: u32 = MANY | WAITS | NAMED;
 }
 
 /// A thread that was never idle for so long has lost count: of a connection that was forgotten, or closed unseen.
@@ -96,6 +98,33 @@ pub fn enter(tid: u32, tgid: u32, work: Work) {
             let _ = THREADS.insert(tid, thread, 0);
         }
     }
+}
+
+/// The thread starts another one: that inherits what it works for, if that is evidence.
+#[inline(always)]
+pub fn inherit(process: *mut Process, tid: u32, tgid: u32, made: u32) {
+    // A thread's id may have been another's, whose end was not seen.
+    forget(made);
+    if policy_of(process, tid, tgid) != Policy::Thread as u32 {
+        return;
+    }
+    let (work, _) = evidence(process, tid, tgid, 0);
+    if work.exchange != 0 {
+        let exchange = heir::begin(handle(tgid, made), work.exchange);
+        enter(made, tgid, Work { exchange, via: 0 });
+    }
+}
+
+/// The thread ends.
+#[inline(always)]
+pub fn end(tid: u32, tgid: u32) {
+    heir::end(handle(tgid, tid), current(tid, tgid).exchange);
+    forget(tid);
+}
+
+#[inline(always)]
+fn handle(tgid: u32, tid: u32) -> Handle {
+    Handle { tgid: u64::from(tgid), address: u64::from(tid) }
 }
 
 /// Forgets the thread.
@@ -186,24 +215,26 @@ fn serve_by_thread(
 /// The thread works for this exchange now. 0: it serves several by turns, and what it does proves nothing.
 #[inline(never)]
 fn take(tid: u32, tgid: u32, exchange: u64) -> u32 {
-    let work = Work { exchange, via: 0 };
-    if let Some(t) = thread(tid, tgid) {
-        // SAFETY: as above.
-        let t = unsafe { &mut *t };
-        if t.marks & mark::MANY != 0 {
-            return 0;
-        }
-        if t.work.exchange != exchange {
-            (t.work, t.marks) = (work, t.marks & mark::LASTING);
-        }
-        return 1;
+    if thread(tid, tgid).is_none() {
+        let thread = Thread { work: Work::NONE, tgid, open: 0, shared: 0, marks: 0, idle: read::now() };
+        let _ = THREADS.insert(tid, thread, 0);
     }
-    // The first thread has the name of its program.
-    let many = if tid == tgid { 0 } else { names::changes_tasks() };
-    let work = if many == 0 { work } else { Work::NONE };
-    let thread = Thread { work, tgid, open: 0, shared: 0, marks: many & mark::MANY, idle: read::now() };
-    let _ = THREADS.insert(tid, thread, 0);
-    1 - (many & 1)
+    let Some(t) = thread(tid, tgid) else { return 0 };
+    // SAFETY: as above.
+    let t = unsafe { &mut *t };
+    if t.marks & mark::NAMED == 0 {
+        // The first thread has the name of its program.
+        let many = if tid == tgid { 0 } else { names::changes_tasks() };
+        t.marks |= mark::NAMED | (many & mark::MANY);
+    }
+    if t.marks & mark::MANY != 0 {
+        t.work = Work::NONE;
+        return 0;
+    }
+    if t.work.exchange != exchange {
+        (t.work, t.marks) = (Work { exchange, via: 0 }, t.marks & mark::LASTING);
+    }
+    1
 }
 
 /// Another thread than the one that read (the beginning of) a request goes on with it: that one works for it no more.
@@ -327,6 +358,9 @@ pub fn evidence(process: *mut Process, tid: u32, tgid: u32, task: u64) -> (Work,
     };
     let alone = shared == 0 && flags & process_flag::MULTIPLEXED == 0;
     let sound = policy == Policy::Loop as u32 || (policy == Policy::Thread as u32 && alone);
+    if policy == Policy::Thread as u32 {
+        heir::acts(handle(tgid, tid), work.exchange);
+    }
     if sound && work.exchange != 0 { (work, Evidence::Thread) } else { (Work::NONE, Evidence::None) }
 }
 

@@ -4,54 +4,23 @@
 //! net/http's client writes a request on another goroutine than the one that makes it. What both have in hand is the
 //! connection (`persistConn`), which serves one request at a time.
 //!
-//! A goroutine that was made for an exchange may go on to work for others, as those of a pool do that grows when it is
-//! needed. One that ends before the exchange is over has not: so what it inherited goes by an id of its own until it
-//! ends, and only then is the agent told what that stood for.
+//! What a goroutine inherits is believed when it ends; see [`heir`].
 
-use aya_ebpf::{
-    EbpfContext as _,
-    macros::{map, uprobe},
-    maps::LruHashMap,
-    programs::ProbeContext,
-};
-use sockspan_ebpf::{GoLayout, HEIR, Policy, Process};
+use aya_ebpf::{EbpfContext as _, macros::uprobe, programs::ProbeContext};
+use sockspan_ebpf::{GoLayout, Policy, Process};
 
 use crate::kernel::{
     arch,
     connection::Connection,
     context::{self, Handle, Work},
-    count, emit, read, task, traced,
+    heir, read, task, traced,
 };
-
-/// What a goroutine inherited.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Heir {
-    /// What stands for that until it ends.
-    id: u64,
-    /// What its maker worked for: an exchange, or what the maker inherited.
-    of: u64,
-    /// Whether anything was done in its name.
-    used: u64,
-}
-
-/// The goroutines that inherited something and have not ended.
-#[map]
-static HEIRS: LruHashMap<Handle, Heir> = LruHashMap::with_max_entries(65536, 0);
 
 /// The exchange in whose name a goroutine does something now, or what stands for it; 0 for none.
 #[inline(always)]
 fn exchange_of(goroutine: Handle) -> u64 {
     let exchange = task::exchange_of(goroutine);
-    if exchange & HEIR != 0
-        && let Some(heir) = HEIRS.get_ptr_mut(goroutine)
-    {
-        // SAFETY: a map value stays valid while the program runs.
-        let heir = unsafe { &mut *heir };
-        if heir.id == exchange {
-            heir.used = 1;
-        }
-    }
+    heir::acts(goroutine, exchange);
     exchange
 }
 
@@ -128,9 +97,7 @@ fn start(ctx: &ProbeContext) -> Option<()> {
     let of = exchange_of(named(&layout, tgid, maker)?);
     if of != 0 {
         let goroutine = named(&layout, tgid, register(ctx, arch::GO_FUNCTION[1]))?;
-        let id = count::new_id() | HEIR;
-        let _ = HEIRS.insert(goroutine, Heir { id, of, used: 0 }, 0);
-        task::set(goroutine, id);
+        task::set(goroutine, heir::begin(goroutine, of));
     }
     Some(())
 }
@@ -148,13 +115,7 @@ fn end(ctx: &ProbeContext) -> Option<()> {
     let goroutine = named(&layout, tgid, register(ctx, arch::GOROUTINE))?;
     let exchange = task::exchange_of(goroutine);
     task::set(goroutine, 0);
-    // SAFETY: copied out at once.
-    let heir = unsafe { HEIRS.get(goroutine) }.copied()?;
-    let _ = HEIRS.remove(goroutine);
-    // One that was given other work since is an heir no more.
-    if heir.used != 0 && heir.id == exchange {
-        emit::inheritance(tgid, exchange, heir.of);
-    }
+    heir::end(goroutine, exchange);
     Some(())
 }
 

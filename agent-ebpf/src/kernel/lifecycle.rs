@@ -22,11 +22,12 @@ const TCP_LISTEN: u64 = 10;
 
 #[raw_tracepoint(tracepoint = "sched_process_fork")]
 pub fn sched_process_fork(ctx: RawTracePointContext) -> i32 {
-    let (tgid, _) = read::ids();
+    let (tgid, tid) = read::ids();
     let Some(parent) = traced::process(tgid) else { return 0 };
     let child: u32 = read::kernel(ctx.arg::<u64>(1) + offset!(task_tgid));
     if child == tgid {
-        return 0; // a thread
+        context::inherit(parent, tid, tgid, read::kernel(ctx.arg::<u64>(1) + offset!(task_pid)));
+        return 0;
     }
     // SAFETY: a map value stays valid while the program runs.
     let mut process = unsafe { *parent };
@@ -70,7 +71,7 @@ pub fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
     if traced::process(tgid).is_none() {
         return 0;
     }
-    context::forget(tid);
+    context::end(tid, tgid);
     asyncio::forget(tid);
     greenlet::forget(tid);
     syscall::forget(tid);

@@ -11,6 +11,7 @@ mod count;
 mod emit;
 mod goroutine;
 mod greenlet;
+mod heir;
 mod libuv;
 mod lifecycle;
 mod message;

@@ -33,7 +33,7 @@ impl Ties {
         if let Some(parent) = self.bound(origin.parent) {
             link(identity, &parent, evidence, at);
         } else if origin.parent & HEIR != 0 {
-            self.expect(origin.parent, identity, at);
+            self.expect(origin.parent, identity, evidence, at);
         }
     }
 
@@ -42,16 +42,18 @@ impl Ties {
     pub fn inherit(&mut self, told: &Inheritance) {
         let expecting = self.expecting(told.heir);
         if told.of & HEIR != 0 && self.is_open_question(told.of) {
-            expecting.iter().for_each(|identity| self.expect(told.of, identity, told.at));
+            expecting
+                .iter()
+                .for_each(|(identity, evidence)| self.expect(told.of, identity, *evidence, told.at));
             return;
         }
         let in_time = |maker: &Rc<Identity>| maker.ended.get().is_none_or(|end| told.at <= end + HOLD);
         let maker = self.bound(told.of).filter(in_time);
         self.answer(told.heir, maker.as_ref(), told.at);
-        for identity in expecting {
+        for (identity, evidence) in expecting {
             identity.awaited.set(None);
             if let Some(maker) = &maker {
-                link(&identity, maker, LinkEvidence::Task, identity.started.get());
+                link(&identity, maker, evidence, identity.started.get());
             }
         }
     }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use crate::{
     connection::Wire,
     http::Nanos,
+    metrics::LinkEvidence,
     propagation::Context,
     span::{SpanId, TraceId},
 };
@@ -41,7 +42,7 @@ struct Received {
 pub struct Ties {
     kernel: Fading<u64, Bound>,
     /// Clients whose makers have not ended, by what stands for their parents.
-    heirs: Fading<u64, Vec<Rc<Identity>>>,
+    heirs: Fading<u64, Vec<(Rc<Identity>, LinkEvidence)>>,
     wires: Fading<Wire, Ends>,
     received: Fading<Received, Vec<Rc<Identity>>>,
 }
@@ -90,19 +91,19 @@ impl Ties {
     }
 
     /// This client's parent is known when it is known what `heir` stands for, unless that never will be.
-    pub fn expect(&mut self, heir: u64, identity: &Rc<Identity>, now: Nanos) {
+    pub fn expect(&mut self, heir: u64, identity: &Rc<Identity>, evidence: LinkEvidence, now: Nanos) {
         if !self.is_open_question(heir) {
             return identity.awaited.set(None);
         }
         identity.awaited.set(Some(heir));
         match self.heirs.get_mut(&heir) {
-            Some(expecting) => expecting.push(identity.clone()),
-            None => self.heirs.insert(heir, vec![identity.clone()], now),
+            Some(expecting) => expecting.push((identity.clone(), evidence)),
+            None => self.heirs.insert(heir, vec![(identity.clone(), evidence)], now),
         }
     }
 
-    /// Those that wait to know what `heir` stands for.
-    pub fn expecting(&mut self, heir: u64) -> Vec<Rc<Identity>> {
+    /// Those that wait to know what `heir` stands for, and by what they know it.
+    pub fn expecting(&mut self, heir: u64) -> Vec<(Rc<Identity>, LinkEvidence)> {
         self.heirs.take(&heir).unwrap_or_default()
     }
 
@@ -115,7 +116,7 @@ impl Ties {
     pub fn abandon(&mut self, identity: &Identity, now: Nanos) {
         let Some(heir) = identity.awaited.take() else { return };
         self.answer(heir, None, now);
-        self.expecting(heir).iter().for_each(|other| other.awaited.set(None));
+        self.expecting(heir).iter().for_each(|(other, _)| other.awaited.set(None));
     }
 
     /// The client's end of a request was seen. Returns the server's, if that was too.

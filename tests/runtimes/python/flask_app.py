@@ -50,7 +50,9 @@ def together(paths):
 
         gevent.joinall([gevent.spawn(call, path) for path in paths], raise_error=True)
     else:
-        list(pool.map(call, paths))
+        # As most do it: threads of the request's own, which end with it.
+        with ThreadPoolExecutor(len(paths)) as own:
+            list(own.map(call, paths))
 
 
 @app.get("/")

@@ -103,8 +103,7 @@ pub fn accept(call: &Call, c: &mut Connection, token: Token, position: u32) -> b
         return false;
     }
     if token == Token::None && connection::is_start(c, call.direction, position) {
-        c.role = Role::NotHttp as u8;
-        count::one(Counter::NotHttp);
+        refuse(c);
         let (bytes, count) = (call.lead, call.lead_count);
         if message::is_tls(bytes, count) {
             count::one(Counter::Tls);
@@ -113,4 +112,23 @@ pub fn accept(call: &Call, c: &mut Connection, token: Token, position: u32) -> b
         }
     }
     false
+}
+
+/// What looked like the beginning of a method is none: whose the connection is, is open again, unless the bytes say that
+/// it is HTTP/2, whose preface begins as some methods do.
+#[inline(always)]
+pub fn give_up(call: &Call, c: &mut Connection) {
+    c.role = Role::Unknown as u8;
+    c.exchange = 0;
+    if message::is_http2(load(&call.lead), load(&call.lead_count)) {
+        refuse(c);
+        count::one(Counter::Http2);
+    }
+}
+
+/// The connection is left alone for good.
+#[inline(always)]
+fn refuse(c: &mut Connection) {
+    c.role = Role::NotHttp as u8;
+    count::one(Counter::NotHttp);
 }

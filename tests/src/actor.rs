@@ -7,6 +7,7 @@ use std::{
     net::IpAddr,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use crate::programs;
@@ -222,6 +223,20 @@ impl Actor {
     pub fn fork(&mut self, closed: Socket) -> u32 {
         let done = self.perform(&format!("fork {}", closed.0));
         u32::try_from(done.result).expect("a process id")
+    }
+
+    /// Ends it at once.
+    ///
+    /// # Panics
+    /// If it cannot be waited for.
+    pub fn kill(&mut self) -> Moment {
+        let now = || {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            u64::try_from(now.as_nanos()).unwrap_or_default()
+        };
+        let from = now();
+        self.child.kill().and_then(|()| self.child.wait()).expect("a child can be ended");
+        Moment { from, to: now() }
     }
 
     /// The child ends; its parent goes on.

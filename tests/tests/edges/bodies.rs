@@ -72,6 +72,25 @@ fn chunks_with_trailers() {
     watched.finish(&[at_once, each, after]);
 }
 
+/// Where a chunk ends in the middle of a long call, what is read of the call does not show it: the exchange ends with the
+/// last chunk all the same, without a size, and the connection goes on.
+#[test]
+fn chunks_that_end_in_the_middle_of_calls() {
+    let mut watched = Watched::start();
+    let ends = watched.connect();
+    let chunk = |size: usize| format!("{size:x}\r\n{}\r\n", "c".repeat(size));
+    let body = [chunk(30_000), chunk(30_000), "0\r\n\r\n".to_owned()].concat();
+    let (first, rest) = body.split_at(40_000);
+    let began = watched.ask(ends, b"GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n");
+    watched.answer(ends, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    watched.answer(ends, first.as_bytes());
+    let ended = watched.answer(ends, rest.as_bytes());
+    let told = Told::get("/hidden").status(200).began(began).ended(ended);
+    let after = watched.plain(ends, "/hidden/after");
+    watched.close(ends);
+    watched.finish(&[told, after]);
+}
+
 /// A client that waits to be told to go on, one that is told hints first, and one that is refused and keeps its body.
 #[test]
 fn interim_responses() {

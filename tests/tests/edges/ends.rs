@@ -104,6 +104,30 @@ fn a_close_in_the_middle_of_a_response() {
     watched.finish(&told);
 }
 
+/// A large body, whose middle no event tells of, is broken off: it ends when it does, without a size.
+#[test]
+fn a_large_body_that_is_broken_off() {
+    let mut watched = Watched::start();
+    let mut told = Vec::new();
+    for end in ["reset", "close"] {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 1 << 30);
+        let (ends, half) = half(&mut watched, &format!("large/{end}"), &head);
+        let bytes = 50 << 20;
+        watched.client.begin(&format!("recv {} {bytes}", ends.client.number()));
+        watched.server.perform(&format!("pour {} {bytes}", ends.server.number()));
+        watched.client.done();
+        let closed = match end {
+            "reset" => watched.server.reset(ends.server),
+            _ => watched.server.close(ends.server),
+        };
+        let seen = watched.client.receive_end(ends.client);
+        assert!(seen.result <= 0, "the rest does not come");
+        watched.client.close(ends.client);
+        told.push(half.ended(closed.until(seen.moment)));
+    }
+    watched.finish(&told);
+}
+
 /// A client that goes away in the middle of a response; the server notices when it writes, and closes.
 #[test]
 fn a_client_that_goes_away_in_the_middle_of_a_response() {
@@ -159,6 +183,70 @@ fn a_client_that_goes_away_in_the_middle_of_its_request() {
     }
     watched.assert_told(&told);
     watched.assert_dropped("unfinished", 2);
+    watched.stop();
+}
+
+/// The response is written although the client has gone away: the server has answered, the client has no answer.
+#[test]
+fn a_response_to_a_client_that_has_gone_away() {
+    let mut watched = Watched::start();
+    let ends = watched.connect();
+    let began = watched.ask(ends, get("/late").as_bytes());
+    let gone = watched.client.close(ends.client);
+    let answered = watched.server.send(ends.server, OK.as_bytes());
+    watched.server.close(ends.server);
+    let told =
+        Told::get("/late").status(200).response(2).unanswered(Kind::Client).error(Kind::Client, CLOSED);
+    let told = told.began(began).ended_at(Kind::Client, gone).ended_at(Kind::Server, answered);
+    watched.finish(&[told]);
+}
+
+/// A process that is killed in the middle of an exchange: the kernel closes its connections, and both ends tell that.
+#[test]
+fn a_process_that_is_killed() {
+    let mut told = Vec::new();
+    let mut watched = Watched::start();
+    let (ends, half) = half(&mut watched, "killed", HALVES[0].1);
+    let killed = watched.server.kill();
+    assert_eq!(watched.client.receive_end(ends.client).result, 0, "the end of the stream");
+    let seen = watched.client.close(ends.client);
+    told.push(half.ended(killed.until(seen)));
+    watched.finish(&told);
+}
+
+/// A request on a connection that the server has closed meanwhile, as it happens to who keeps connections: the client
+/// tells it, for no server has heard of it.
+#[test]
+fn a_request_that_crosses_the_close_of_a_kept_connection() {
+    let mut watched = Watched::start();
+    let ends = watched.connect();
+    let first = watched.plain(ends, "/crossed/first");
+    watched.server.close(ends.server);
+    let began = watched.client.send(ends.client, get("/crossed").as_bytes());
+    let seen = watched.client.receive_end(ends.client);
+    assert!(seen.result <= 0, "no answer comes");
+    let closed = watched.client.close(ends.client);
+    let told = Told::get("/crossed").only(Kind::Client).error(Kind::Client, CLOSED);
+    let again = watched.plain_anew("/crossed/again");
+    watched.finish(&[first, told.began(began).ended(began.until(closed)), again]);
+}
+
+/// What a server says of its own accord is no exchange, as it does before it closes a silent connection; where the
+/// connection had one, it is counted as a response without a request.
+#[test]
+fn a_response_that_nobody_asked_for() {
+    let mut watched = Watched::start();
+    let timeout = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let ends = watched.connect();
+    watched.answer(ends, timeout);
+    watched.close(ends);
+    let ends = watched.connect();
+    let first = watched.plain(ends, "/unasked/first");
+    watched.answer(ends, timeout);
+    watched.close(ends);
+    let after = watched.plain_anew("/unasked/after");
+    watched.assert_told(&[first, after]);
+    watched.assert_dropped("request_missing", 2);
     watched.stop();
 }
 

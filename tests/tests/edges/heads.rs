@@ -161,6 +161,29 @@ fn heads_of_8_and_of_64_kib() {
     watched.finish(&told);
 }
 
+/// Of heads with more than 128 lines as many are read; what says where the bodies end may be in the rest.
+#[test]
+fn heads_of_many_lines() {
+    let mut watched = Watched::start();
+    let ends = watched.connect();
+    let mut told = Vec::new();
+    for lines in [100, 200] {
+        let path = format!("/lines/{lines}");
+        let pad: String = (0..lines).map(|n| format!("X-{n}: y\r\n")).collect();
+        let request = format!("POST {path} HTTP/1.1\r\nHost: a\r\n{pad}Content-Length: 2\r\n\r\nhi");
+        let response = format!("HTTP/1.1 200 OK\r\n{pad}Content-Length: 2\r\n\r\nok");
+        let expected = Told::new("POST", &path).status(200);
+        let expected = match lines {
+            100 => expected.request(2).response(2).with(TRUNCATED, ""),
+            _ => expected.with(TRUNCATED, "true"),
+        };
+        told.push(watched.exchange(ends, expected, &request, &response));
+        told.push(watched.plain(ends, &format!("{path}/after")));
+    }
+    watched.close(ends);
+    watched.finish(&told);
+}
+
 /// As much of a head as the setting says is read.
 #[test]
 fn heads_of_32_kib_where_that_is_the_limit() {

@@ -66,6 +66,27 @@ fn sixteen_requests_that_do_not_wait() {
     watched.finish(&told);
 }
 
+/// No more than 64 requests that wait are remembered of a connection. Those beyond are counted, and so is what follows:
+/// whose the responses are is not certain any more.
+#[test]
+fn more_requests_than_are_remembered() {
+    let mut watched = Watched::start();
+    let ends = watched.connect();
+    let paths: Vec<_> = (0..70).map(|n| format!("/deep/{n}")).collect();
+    let began: Vec<_> = paths.iter().map(|path| watched.ask(ends, request(path).as_bytes())).collect();
+    let ended: Vec<_> = (0..70).map(|n| watched.answer(ends, response(n).as_bytes())).collect();
+    let told = |n: usize| Told::get(&paths[n]).status(200).response(n as u64).began(began[n]).ended(ended[n]);
+    let mut told: Vec<_> = (0..64).map(told).collect();
+    watched.plain(ends, "/deep/after");
+    watched.close(ends);
+    told.push(watched.plain_anew("/deep/anew"));
+    watched.assert_told(&told);
+    // Of each end the first that was too many, and the six that came then.
+    watched.assert_dropped("too_many", 2);
+    watched.assert_dropped("stream_gap", 12);
+    watched.stop();
+}
+
 fn connections(agent: &Agent) -> f64 {
     agent.metric("sockspan_tracked", &["what=\"connections\""])
 }

@@ -2,9 +2,17 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use sockspan_tests::{actor::Address, child::Scratch, pair::Ends};
+use sockspan_tests::{
+    actor::Address,
+    child::Scratch,
+    pair::{Ends, Pair},
+    span::Kind,
+};
 
-use crate::{told::Told, watched::Watched};
+use crate::{
+    told::{RESPONSE, Told},
+    watched::Watched,
+};
 
 /// Exchanges on a kept connection, one of them in pieces.
 fn some(watched: &mut Watched, ends: Ends, name: &str) -> Vec<Told> {
@@ -32,6 +40,33 @@ fn a_unix_socket() {
     watched.close(anew);
     let bare = |told: Told| told.apart().with("network.peer.address", "").with("client.address", "");
     watched.finish(&told.into_iter().map(bare).collect::<Vec<_>>());
+}
+
+/// Ends of Unix sockets: a client reads the end of a response without a length, and of one that is broken off. That its
+/// own process closes a socket is not seen: such a response is counted at the server, once it is given up.
+#[test]
+fn a_unix_socket_that_is_closed() {
+    let path = Scratch::new("edges.sock");
+    let address = Address::Path(path.0.to_str().expect("a path of our own making").to_owned());
+    let mut watched = Watched::with(Pair::at(&address), &[], &["--max-duration", "2s"]);
+    let mut told = Vec::new();
+    for (path, response, error, size) in [
+        ("/unix/close", "HTTP/1.1 200 OK\r\n\r\nuntil close", "", "11"),
+        ("/unix/broken", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", "connection_closed", ""),
+    ] {
+        let ends = watched.connect();
+        let began = watched.ask(ends, format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+        watched.answer(ends, response.as_bytes());
+        let closed = watched.server.close(ends.server);
+        let seen = watched.client.receive_end(ends.client);
+        assert_eq!(seen.result, 0, "the end of the stream");
+        watched.client.close(ends.client);
+        let client = Told::get(path).only(Kind::Client).status(200).errors(error).with(RESPONSE, size);
+        told.push(client.began(began).ended(closed.until(seen.moment)));
+    }
+    watched.assert_told(&told);
+    watched.assert_dropped("unfinished", 2);
+    watched.stop();
 }
 
 /// IPv6 is told by its addresses, and both ends in one trace.

@@ -2,6 +2,8 @@
 //!
 //! In: what both ends did. Out: nothing, or a panic that names the span and what it says falsely.
 
+use std::collections::BTreeMap;
+
 use sockspan_tests::{
     actor::Moment,
     span::{Kind, Span},
@@ -11,48 +13,41 @@ use sockspan_tests::{
 const CLOCKS: u64 = 2_000_000;
 
 /// One end of an exchange.
-#[derive(Clone, Copy, Debug)]
-pub struct End {
+#[derive(Clone, Debug)]
+struct End {
     kind: Kind,
-    /// `error.type`; empty for none.
-    error: &'static str,
+    path: String,
     /// The process; 0 for whichever.
     pid: u32,
+    /// What its span says; empty for what it does not say.
+    said: BTreeMap<&'static str, String>,
+    began: Option<Moment>,
+    ended: Option<Moment>,
 }
+
+const STATUS: &str = "http.response.status_code";
+const REQUEST: &str = "http.request.body.size";
+/// The size of the response's body.
+pub const RESPONSE: &str = "http.response.body.size";
+const ERROR: &str = "error.type";
 
 /// An exchange, as its spans must tell it.
 #[derive(Clone, Debug)]
 pub struct Told {
-    method: String,
-    path: String,
-    /// The path as the client's span has it.
-    asked: String,
-    status: Option<u16>,
-    request: Option<u64>,
-    response: Option<u64>,
     ends: Vec<End>,
+    /// Each end is the root of a trace of its own.
     apart: bool,
-    began: Option<Moment>,
-    ended: Option<Moment>,
-    more: Vec<(&'static str, String)>,
 }
 
 impl Told {
     /// An exchange that both ends tell, the server's span under the client's; no size is told, and no status.
     pub fn new(method: &str, path: &str) -> Self {
-        Self {
-            method: method.to_owned(),
-            path: path.to_owned(),
-            asked: path.to_owned(),
-            status: None,
-            request: None,
-            response: None,
-            ends: [Kind::Client, Kind::Server].map(|kind| End { kind, error: "", pid: 0 }).to_vec(),
-            apart: false,
-            began: None,
-            ended: None,
-            more: Vec::new(),
-        }
+        let nothing = [STATUS, REQUEST, RESPONSE, ERROR].map(|key| (key, String::new()));
+        let mut said = BTreeMap::from(nothing);
+        said.insert("http.request.method", method.to_owned());
+        let end =
+            |kind| End { kind, path: path.to_owned(), pid: 0, said: said.clone(), began: None, ended: None };
+        Self { ends: [Kind::Client, Kind::Server].map(end).to_vec(), apart: false }
     }
 
     /// A GET without a body.
@@ -60,28 +55,71 @@ impl Told {
         Self::new("GET", path).request(0)
     }
 
+    fn each(mut self, change: impl Fn(&mut End)) -> Self {
+        self.ends.iter_mut().for_each(change);
+        self
+    }
+
+    fn one(self, kind: Kind, change: impl Fn(&mut End)) -> Self {
+        self.each(|end| {
+            if end.kind == kind {
+                change(end);
+            }
+        })
+    }
+
+    /// Both spans have this attribute; empty: neither has it.
+    #[must_use]
+    pub fn with(self, key: &'static str, value: &str) -> Self {
+        self.each(|end| drop(end.said.insert(key, value.to_owned())))
+    }
+
+    /// This end's span has this attribute; empty: it has not.
+    #[must_use]
+    pub fn at(self, kind: Kind, key: &'static str, value: &str) -> Self {
+        self.one(kind, |end| drop(end.said.insert(key, value.to_owned())))
+    }
+
     /// The status code.
     #[must_use]
     pub fn status(self, status: u16) -> Self {
-        Self { status: Some(status), ..self }
+        self.with(STATUS, &status.to_string())
     }
 
     /// The size of the request's body.
     #[must_use]
     pub fn request(self, size: u64) -> Self {
-        Self { request: Some(size), ..self }
+        self.with(REQUEST, &size.to_string())
     }
 
     /// The size of the response's body.
     #[must_use]
     pub fn response(self, size: u64) -> Self {
-        Self { response: Some(size), ..self }
+        self.with(RESPONSE, &size.to_string())
+    }
+
+    /// This end's span says what went wrong.
+    #[must_use]
+    pub fn error(self, kind: Kind, error: &str) -> Self {
+        self.at(kind, ERROR, error)
+    }
+
+    /// Both ends' spans say what went wrong.
+    #[must_use]
+    pub fn errors(self, error: &str) -> Self {
+        self.with(ERROR, error)
+    }
+
+    /// This end saw no response.
+    #[must_use]
+    pub fn unanswered(self, kind: Kind) -> Self {
+        self.at(kind, STATUS, "").at(kind, RESPONSE, "")
     }
 
     /// The client's span has a URL without a path, or none.
     #[must_use]
     pub fn without_path(self) -> Self {
-        Self { asked: "/".to_owned(), ..self }
+        self.one(Kind::Client, |end| "/".clone_into(&mut end.path))
     }
 
     /// Each end is the root of a trace of its own.
@@ -90,43 +128,35 @@ impl Told {
         Self { apart: true, ..self }
     }
 
-    /// This end's span says `error.type`.
+    /// Nothing is told of the other end.
     #[must_use]
-    pub fn error(mut self, kind: Kind, error: &'static str) -> Self {
-        self.ends.iter_mut().filter(|end| end.kind == kind).for_each(|end| end.error = error);
-        self
-    }
-
-    /// Both ends' spans say `error.type`.
-    #[must_use]
-    pub fn errors(self, error: &'static str) -> Self {
-        self.error(Kind::Client, error).error(Kind::Server, error)
+    pub fn only(mut self, kind: Kind) -> Self {
+        self.ends.retain(|end| end.kind == kind);
+        self.apart()
     }
 
     /// This end is told as this process's.
     #[must_use]
-    pub fn by(mut self, kind: Kind, pid: u32) -> Self {
-        self.ends.iter_mut().filter(|end| end.kind == kind).for_each(|end| end.pid = pid);
-        self
+    pub fn by(self, kind: Kind, pid: u32) -> Self {
+        self.one(kind, |end| end.pid = pid)
     }
 
     /// The first byte of the request passed then.
     #[must_use]
     pub fn began(self, moment: Moment) -> Self {
-        Self { began: Some(moment), ..self }
+        self.each(|end| end.began = Some(moment))
     }
 
     /// The exchange was over then.
     #[must_use]
     pub fn ended(self, moment: Moment) -> Self {
-        Self { ended: Some(moment), ..self }
+        self.each(|end| end.ended = Some(moment))
     }
 
-    /// Both spans have this attribute.
+    /// To this end it was over then.
     #[must_use]
-    pub fn with(mut self, key: &'static str, value: &str) -> Self {
-        self.more.push((key, value.to_owned()));
-        self
+    pub fn ended_at(self, kind: Kind, moment: Moment) -> Self {
+        self.one(kind, |end| end.ended = Some(moment))
     }
 
     /// How many spans tell it.
@@ -138,19 +168,13 @@ impl Told {
     pub fn assert(&self, what: &str, spans: &mut Vec<Span>) {
         let mut client = None;
         for end in &self.ends {
-            let path = if end.kind == Kind::Client { &self.asked } else { &self.path };
-            let is_mine =
-                |span: &Span| (span.kind, span.path(), span.status()) == (end.kind, path, self.status);
-            let Some(at) = spans.iter().position(is_mine) else {
+            let Some(at) = spans.iter().position(|span| end.is_told_by(span)) else {
                 let all: Vec<_> = spans.iter().map(Span::line).collect();
-                panic!(
-                    "{what}: no {:?} span of {} {path} -> {:?}: {all:#?}",
-                    end.kind, self.method, self.status
-                );
+                panic!("{what}: nothing tells {end:#?}: {all:#?}");
             };
             let span = spans.remove(at);
-            self.assert_said(what, end, &span);
-            self.assert_times(what, &span);
+            end.assert_said(what, &span);
+            end.assert_times(what, &span);
             let above = client.as_ref().filter(|_| !self.apart);
             let parent = above.map(|client: &Span| (&client.trace, &client.id));
             let expected = parent.map_or((&span.trace, &[][..]), |(trace, id)| (trace, id));
@@ -158,23 +182,26 @@ impl Told {
             client = client.or(Some(span));
         }
     }
+}
 
-    fn assert_said(&self, what: &str, end: &End, span: &Span) {
-        let size = |size: Option<u64>| size.map_or(String::new(), |size| size.to_string());
-        let mut expected = vec![
-            ("http.request.method", self.method.clone()),
-            ("http.response.status_code", self.status.map_or(String::new(), |status| status.to_string())),
-            ("http.request.body.size", size(self.request)),
-            ("http.response.body.size", size(self.response)),
-            ("error.type", end.error.to_owned()),
-        ];
-        expected.extend(self.more.iter().cloned());
-        for (key, value) in expected {
+impl End {
+    fn is_told_by(&self, span: &Span) -> bool {
+        let same = span.kind == self.kind && span.path() == self.path;
+        same && span.attribute(STATUS) == self.said[STATUS]
+    }
+
+    fn assert_said(&self, what: &str, span: &Span) {
+        for (key, value) in &self.said {
             assert_eq!(span.attribute(key), value, "{what}: {key} of {}: {:?}", span.line(), span.attributes);
         }
-        assert_eq!(span.error, !end.error.is_empty(), "{what}: {}", span.line());
+        assert_eq!(span.error, !self.said[ERROR].is_empty(), "{what}: {}", span.line());
         let pid = span.resource.get("process.pid").and_then(|pid| pid.parse().ok());
-        assert!(end.pid == 0 || pid == Some(end.pid), "{what}: {} of {pid:?}, not {}", span.line(), end.pid);
+        assert!(
+            self.pid == 0 || pid == Some(self.pid),
+            "{what}: {} of {pid:?}, not {}",
+            span.line(),
+            self.pid
+        );
     }
 
     fn assert_times(&self, what: &str, span: &Span) {

@@ -23,6 +23,9 @@ use crate::told::Told;
 /// What happens, happens sooner.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Spans that are shown where there are others than expected.
+const SHOWN: usize = 20;
+
 /// A pair of actors and the agents that watch it.
 pub struct Watched {
     pub pair: Pair,
@@ -87,7 +90,7 @@ impl Watched {
         let expected = told.iter().map(Told::spans).sum();
         for ((mode, stage), mut spans) in self.stages.iter().zip(self.arrived(expected)) {
             let what = format!("{mode}; {}", stage.drops());
-            let all: Vec<_> = spans.iter().map(Span::line).collect();
+            let all: Vec<_> = spans.iter().take(SHOWN).map(Span::line).collect();
             assert_eq!(spans.len(), expected, "{what}: {all:#?}");
             told.iter().for_each(|told| told.assert(&what, &mut spans));
         }

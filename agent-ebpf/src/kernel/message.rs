@@ -76,6 +76,12 @@ pub fn is_proxy(lead: u64, count: u32) -> bool {
     count >= 8 && PROXIES.iter().any(|(value, length)| (lead ^ value) & mask(*length) == 0)
 }
 
+/// Whether bytes begin with a line end.
+#[inline(always)]
+pub fn is_blank(lead: u64) -> bool {
+    lead & 0xff == 0x0d || lead & 0xff == 0x0a
+}
+
 /// Whether a stream that begins so is TLS (a handshake record of any version). One byte says enough: with that one
 /// begins nothing else that is told apart here.
 #[inline(always)]

@@ -1,125 +1,15 @@
-//! Heads: cut anywhere, long, and written as few write them.
+//! Heads: long ones, and such as few write.
 
 use sockspan_tests::{
-    actor::{Actor, Moment, Socket},
+    actor::Moment,
     pair::{Ends, Pair},
 };
 
 use crate::{
+    cuts::{Cut, Way, back, there},
     told::Told,
     watched::{OK, Watched},
 };
-
-/// Whose calls cut a message: who writes it, who reads it, or each in turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cut {
-    Both,
-    Writer,
-    Reader,
-}
-
-/// One way of a connection.
-struct Way<'a> {
-    writer: &'a mut Actor,
-    from: Socket,
-    reader: &'a mut Actor,
-    to: Socket,
-}
-
-fn there(pair: &mut Pair, ends: Ends) -> Way<'_> {
-    Way { writer: &mut pair.client, from: ends.client, reader: &mut pair.server, to: ends.server }
-}
-
-fn back(pair: &mut Pair, ends: Ends) -> Way<'_> {
-    Way { writer: &mut pair.server, from: ends.server, reader: &mut pair.client, to: ends.client }
-}
-
-impl Way<'_> {
-    /// Passes a message in such pieces; when its first and when its last piece passed.
-    fn pass(self, pieces: &[&[u8]], cut: Cut) -> (Moment, Moment) {
-        let Self { writer, from, reader, to } = self;
-        let whole = pieces.concat();
-        let moments: Vec<_> = match cut {
-            Cut::Both => {
-                let each = |piece: &&[u8]| writer.send(from, piece).until(reader.receive(to, piece.len()));
-                pieces.iter().map(each).collect()
-            }
-            Cut::Writer => {
-                let sent: Vec<_> = pieces.iter().map(|piece| writer.send(from, piece)).collect();
-                let read = reader.receive(to, whole.len());
-                sent.into_iter().map(|sent| sent.until(read)).collect()
-            }
-            Cut::Reader => {
-                let sent = writer.send(from, &whole);
-                pieces.iter().map(|piece| sent.until(reader.receive(to, piece.len()))).collect()
-            }
-        };
-        (moments[0], moments[moments.len() - 1])
-    }
-}
-
-/// An exchange whose messages pass in such pieces.
-fn exchange(watched: &mut Watched, ends: Ends, path: &str, cut: Cut, pieces: Pieces) -> Told {
-    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
-    let (began, _) = there(watched, ends).pass(&pieces.of(request.as_bytes()), cut);
-    let (_, ended) = back(watched, ends).pass(&pieces.of(OK.as_bytes()), cut);
-    Told::get(path).status(200).response(2).began(began).ended(ended)
-}
-
-/// How a message is cut.
-#[derive(Clone, Copy)]
-enum Pieces {
-    Bytes,
-    At(usize),
-}
-
-impl Pieces {
-    fn of(self, whole: &[u8]) -> Vec<&[u8]> {
-        match self {
-            Self::Bytes => whole.chunks(1).collect(),
-            Self::At(at) => {
-                let (first, rest) = whole.split_at(at.min(whole.len() - 1));
-                vec![first, rest]
-            }
-        }
-    }
-}
-
-/// A call for each byte, on a new connection and on one that has had a request.
-#[test]
-fn a_call_for_each_byte() {
-    let mut watched = Watched::start();
-    let mut told = Vec::new();
-    for cut in [Cut::Both, Cut::Writer, Cut::Reader] {
-        let ends = watched.connect();
-        for turn in ["first", "second"] {
-            let path = format!("/bytes/{cut:?}/{turn}");
-            told.push(exchange(&mut watched, ends, &path, cut, Pieces::Bytes));
-        }
-        watched.close(ends);
-    }
-    watched.finish(&told);
-}
-
-/// Both messages cut in two, at every place there is.
-#[test]
-fn two_calls_at_every_cut() {
-    let mut watched = Watched::start();
-    let mut told = Vec::new();
-    for cut in [Cut::Both, Cut::Writer, Cut::Reader] {
-        let kept = watched.connect();
-        told.push(watched.plain(kept, &format!("/cut/{cut:?}/before")));
-        for at in 1..OK.len() {
-            let pieces = Pieces::At(at);
-            told.push(exchange(&mut watched, kept, &format!("/cut/{cut:?}/kept/{at}"), cut, pieces));
-            let anew = watched.connect();
-            told.push(exchange(&mut watched, anew, &format!("/cut/{cut:?}/anew/{at}"), cut, pieces));
-            watched.close(anew);
-        }
-        watched.close(kept);
-    }
-    watched.finish(&told);
-}
 
 /// A head of so many bytes, from its first line and what else it must have.
 fn padded(first: &str, more: &str, size: usize) -> String {
@@ -198,47 +88,92 @@ fn heads_of_32_kib_where_that_is_the_limit() {
     watched.finish(&told);
 }
 
-/// Line ends without CR, lines before the first, values that go on on the next line, names in any case, spaces.
+/// Messages as few write them: a name, a request with a body of three bytes, its response with one of four.
+const ODD: [[&str; 3]; 5] = [
+    [
+        "lf",
+        "POST /odd/lf HTTP/1.1\nHost: a\nContent-Length: 3\n\nabc",
+        "HTTP/1.1 200 OK\nContent-Length: 4\n\nabcd",
+    ],
+    [
+        "blank",
+        "\r\n\r\nPOST /odd/blank HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
+        "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabcd",
+    ],
+    [
+        "folded",
+        "POST /odd/folded HTTP/1.1\r\nHost: a\r\nX-Long: one\r\n two\r\n\tthree\r\nContent-Length: 3\r\n\r\nabc",
+        "HTTP/1.1 200 OK\r\nX-Long: one\r\n two\r\nContent-Length: 4\r\n\r\nabcd",
+    ],
+    [
+        "case",
+        "POST /odd/case HTTP/1.1\r\nhOST: a\r\ncONTENT-lENGTH:3\r\n\r\nabc",
+        "HTTP/1.1 200\r\ncontent-length:   4  \r\n\r\nabcd",
+    ],
+    [
+        "twice",
+        "POST /odd/twice HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
+        "HTTP/1.1 200 OK\r\nContent-Length: 4, 4\r\n\r\nabcd",
+    ],
+];
+
+/// Line ends without CR, lines before the first, values that go on on the next line, names in any case, spaces, lengths
+/// that are said twice.
 #[test]
 fn heads_as_few_write_them() {
     let mut watched = Watched::start();
-    let ends = watched.connect();
-    let cases = [
-        (
-            "lf",
-            "POST /odd/lf HTTP/1.1\nHost: a\nContent-Length: 3\n\nabc",
-            "HTTP/1.1 200 OK\nContent-Length: 4\n\nabcd",
-        ),
-        (
-            "blank",
-            "\r\n\r\nPOST /odd/blank HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
-            "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabcd",
-        ),
-        (
-            "folded",
-            "POST /odd/folded HTTP/1.1\r\nHost: a\r\nX-Long: one\r\n two\r\n\tthree\r\nContent-Length: 3\r\n\r\nabc",
-            "HTTP/1.1 200 OK\r\nX-Long: one\r\n two\r\nContent-Length: 4\r\n\r\nabcd",
-        ),
-        (
-            "case",
-            "POST /odd/case HTTP/1.1\r\nhOST: a\r\ncONTENT-lENGTH:3\r\n\r\nabc",
-            "HTTP/1.1 200\r\ncontent-length:   4  \r\n\r\nabcd",
-        ),
-        (
-            "twice",
-            "POST /odd/twice HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
-            "HTTP/1.1 200 OK\r\nContent-Length: 4, 4\r\n\r\nabcd",
-        ),
-    ];
-    let mut told: Vec<_> = cases
-        .into_iter()
-        .map(|(name, request, response)| {
-            let told = Told::new("POST", &format!("/odd/{name}")).status(200).request(3).response(4);
-            watched.exchange(ends, told.with("server.address", "a"), request, response)
-        })
-        .collect();
-    told.push(watched.plain(ends, "/odd/after"));
-    watched.close(ends);
+    let mut told = Vec::new();
+    for kept in [false, true] {
+        let ends = watched.connect();
+        if kept {
+            told.push(watched.plain(ends, "/odd/before"));
+        }
+        for [name, request, response] in ODD {
+            let path = format!("/odd/{name}/{kept}");
+            let expected = Told::new("POST", &path).status(200).request(3).response(4);
+            let request = request.replace(&format!("/odd/{name}"), &path);
+            told.push(watched.exchange(ends, expected.with("server.address", "a"), &request, response));
+        }
+        watched.close(ends);
+    }
+    for [name, request, response] in ODD {
+        let ends = watched.connect();
+        let path = format!("/odd/{name}/anew");
+        let expected = Told::new("POST", &path).status(200).request(3).response(4);
+        told.push(watched.exchange(
+            ends,
+            expected,
+            &request.replace(&format!("/odd/{name}"), &path),
+            response,
+        ));
+        watched.close(ends);
+    }
+    watched.finish(&told);
+}
+
+/// A connection that begins with empty lines is an HTTP connection all the same, however they come.
+#[test]
+fn empty_lines_before_the_first_request() {
+    let mut watched = Watched::start();
+    let mut told = Vec::new();
+    for (name, blank) in [("one", "\r\n"), ("two", "\r\n\r\n")] {
+        for method in ["GET", "OPTIONS"] {
+            for (how, at) in [("whole", None), ("apart", Some(blank.len())), ("each", Some(1))] {
+                let path = format!("/blank/{name}/{method}/{how}");
+                let request = format!("{blank}{method} {path} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes();
+                let (first, rest) = request.split_at(at.unwrap_or_default());
+                let size = if how == "each" { 1 } else { request.len() };
+                let ends = watched.connect();
+                for piece in first.chunks(size).chain(rest.chunks(size)) {
+                    watched.ask(ends, piece);
+                }
+                let ended = watched.answer(ends, OK.as_bytes());
+                told.push(Told::new(method, &path).status(200).request(0).response(2).ended(ended));
+                told.push(watched.plain(ends, &format!("{path}/after")));
+                watched.close(ends);
+            }
+        }
+    }
     watched.finish(&told);
 }
 

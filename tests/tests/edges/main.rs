@@ -6,6 +6,7 @@
 //! leaves or resets instead of answering (`fidelity`); what cannot be read at all (`capture`).
 
 mod bodies;
+mod cuts;
 mod ends;
 mod heads;
 mod order;

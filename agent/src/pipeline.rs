@@ -391,11 +391,20 @@ impl Pipeline {
         }
     }
 
+    /// What is said of a process. Of one that nobody has looked at since its fork, what is said of its parent, but for
+    /// what tells one process from another.
+    fn resource(&mut self, tgid: u32) -> Arc<Resource> {
+        let Some(known) = self.resources.get_mut(&tgid) else { return Arc::new(unknown(tgid)) };
+        if !is_of(known, tgid) {
+            *known = Arc::new(inherited(known, tgid));
+        }
+        known.clone()
+    }
+
     fn yield_span(&mut self, settled: &Settled, out: &mut Yield) {
         let identity = &settled.exchange.identity;
         let side = side(identity.kind);
-        let resource = self.resources.get(&identity.tgid).cloned();
-        let resource = resource.unwrap_or_else(|| Arc::new(unknown(identity.tgid)));
+        let resource = self.resource(identity.tgid);
         match self.assembler.span(settled, &resource) {
             Ok(span) => {
                 self.metrics.exchange(side, Ok(()));
@@ -417,12 +426,28 @@ fn writes_spans(resource: &Resource) -> bool {
     resource.attributes.contains(&dotnet)
 }
 
+/// The process's id, as its spans say it.
+fn pid(tgid: u32) -> Attribute {
+    Attribute::int("process.pid", i64::from(tgid))
+}
+
+fn is_of(resource: &Resource, tgid: u32) -> bool {
+    resource.attributes.contains(&pid(tgid))
+}
+
 /// What is said of a process that ended before anything could be read of it.
 fn unknown(tgid: u32) -> Resource {
     let name = "unknown_service";
-    let attributes =
-        vec![Attribute::int("process.pid", i64::from(tgid)), Attribute::str("service.name", name)];
+    let attributes = vec![pid(tgid), Attribute::str("service.name", name)];
     Resource { service_name: name.into(), attributes }
+}
+
+/// What can be said of a child by its parent alone.
+fn inherited(parent: &Resource, tgid: u32) -> Resource {
+    let is_own = |a: &&Attribute| a.key != "process.pid" && a.key != "service.instance.id";
+    let mut attributes: Vec<_> = parent.attributes.iter().filter(is_own).cloned().collect();
+    attributes.push(pid(tgid));
+    Resource { attributes, ..parent.clone() }
 }
 
 /// A clock that starts from the machine's own.

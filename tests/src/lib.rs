@@ -4,6 +4,7 @@
 //! In: the environment that `cargo xtask test` sets ([`given`]). Out: values to assert on. Whatever a test starts ends
 //! with the value that stands for it, also when the test panics; logs are shown then.
 
+pub mod actor;
 pub mod agent;
 pub mod bpf;
 pub mod child;
@@ -18,6 +19,7 @@ pub mod judge;
 pub mod load;
 pub mod netns;
 pub mod otlp;
+pub mod pair;
 pub mod programs;
 pub mod reset;
 pub mod runtimes;

@@ -24,7 +24,13 @@ pub struct Stage {
 
 /// An agent of each mode, all watching the same requests: for tests whose load is light.
 pub fn together(launch: impl Fn(Mode) -> Launch) -> Vec<(Mode, Stage)> {
-    given::modes().into_iter().map(|mode| (mode, Stage::start(launch(mode)))).collect()
+    let launches: Vec<_> = given::modes().into_iter().map(|mode| (mode, launch(mode))).collect();
+    std::thread::scope(|scope| {
+        let starting: Vec<_> =
+            launches.into_iter().map(|(mode, launch)| (mode, scope.spawn(|| Stage::start(launch)))).collect();
+        let started = starting.into_iter().map(|(mode, one)| (mode, one.join()));
+        started.map(|(mode, one)| (mode, one.unwrap_or_else(|p| std::panic::resume_unwind(p)))).collect()
+    })
 }
 
 /// Stops agents at the same time: to detach many probes takes the kernel seconds.

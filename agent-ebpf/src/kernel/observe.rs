@@ -11,7 +11,7 @@ use crate::kernel::{
     emit::{self, Piece, load},
     message::Token,
     read,
-    recognise::{accept, recognise},
+    recognise::{accept, give_up, recognise},
     report::{head_limit, report},
     task,
 };
@@ -148,8 +148,7 @@ fn request(call: &mut Call, c: &mut Connection, process: *mut Process) -> bool {
         }
         if token == Token::None && resumed && c.phase == REQUEST {
             // It only looked like the beginning of a method.
-            c.role = Role::Unknown as u8;
-            c.exchange = 0;
+            give_up(call, c);
         }
     }
     if c.exchange == 0 {

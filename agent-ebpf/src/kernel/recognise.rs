@@ -15,6 +15,10 @@ use crate::kernel::{
 /// Buffers of a call over which its first eight bytes can be spread.
 const LEAD_BUFFERS: u32 = 4;
 
+/// Empty lines before a message that are passed over in its first call.
+const BLANK_LINES: u32 = 2;
+const LINE_END: u64 = 0x0a0d;
+
 /// Reads the first bytes of the call's memory, at most eight, into its `lead`: they can lie in several buffers.
 /// `false`: they cannot be read.
 #[inline(always)]
@@ -49,6 +53,21 @@ fn read_lead(call: &mut Call) -> bool {
     load(&call.lead_count) > 0
 }
 
+/// Passes over empty lines before a message, as servers do.
+#[inline(always)]
+fn pass_blank(call: &mut Call) {
+    let mut i = 0u32;
+    while i < BLANK_LINES {
+        let (bytes, count) = (load(&call.lead), load(&call.lead_count));
+        if message::is_proxy(bytes, count) || count <= 2 || bytes & 0xffff != LINE_END {
+            break;
+        }
+        store(&mut call.lead, bytes >> 16);
+        store(&mut call.lead_count, count - 2);
+        i += 1;
+    }
+}
+
 /// Finds what the call's bytes begin, the pieces of a token that came before them included.
 #[inline(never)]
 pub fn recognise(call: &mut Call, c: &mut Connection) -> u32 {
@@ -72,9 +91,11 @@ pub fn recognise(call: &mut Call, c: &mut Connection) -> u32 {
     if count == 0 {
         return 0;
     }
+    pass_blank(call);
     let token = message::classify(load(&call.lead), load(&call.lead_count));
     store(&mut call.token, token);
-    if load(&call.token) == Token::Partial {
+    // Behind line ends fewer than eight bytes were looked at, though the call may go on.
+    if load(&call.token) == Token::Partial && load(&call.length) <= 8 {
         c.lead[side] = load(&call.lead);
         c.lead_count[side] = load(&call.lead_count);
     }
@@ -98,13 +119,12 @@ pub fn accept(call: &Call, c: &mut Connection, token: Token, position: u32) -> b
         count::one(Counter::Unreadable);
         return false;
     }
-    // What a proxy says of the connection before the first request is no verdict on it.
-    if message::is_proxy(call.lead, call.lead_count) {
+    // What a proxy says of the connection before the first request is no verdict on it, nor are empty lines.
+    if message::is_proxy(call.lead, call.lead_count) || message::is_blank(call.lead) {
         return false;
     }
     if token == Token::None && connection::is_start(c, call.direction, position) {
-        c.role = Role::NotHttp as u8;
-        count::one(Counter::NotHttp);
+        refuse(c);
         let (bytes, count) = (call.lead, call.lead_count);
         if message::is_tls(bytes, count) {
             count::one(Counter::Tls);
@@ -113,4 +133,23 @@ pub fn accept(call: &Call, c: &mut Connection, token: Token, position: u32) -> b
         }
     }
     false
+}
+
+/// What looked like the beginning of a method is none: whose the connection is, is open again, unless the bytes say that
+/// it is HTTP/2, whose preface begins as some methods do.
+#[inline(always)]
+pub fn give_up(call: &Call, c: &mut Connection) {
+    c.role = Role::Unknown as u8;
+    c.exchange = 0;
+    if message::is_http2(load(&call.lead), load(&call.lead_count)) {
+        refuse(c);
+        count::one(Counter::Http2);
+    }
+}
+
+/// The connection is left alone for good.
+#[inline(always)]
+fn refuse(c: &mut Connection) {
+    c.role = Role::NotHttp as u8;
+    count::one(Counter::NotHttp);
 }

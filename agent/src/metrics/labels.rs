@@ -109,7 +109,7 @@ label! {
         RequestMissing = "request_missing",
         /// What was taken for HTTP turned out not to be.
         NotHttp = "not_http",
-        /// The exchange did not end within `max-duration`.
+        /// The exchange did not end within `max-duration`, or its connection did before the request's head was whole.
         Unfinished = "unfinished",
         /// More at once than are held, on its connection or in all.
         TooMany = "too_many",

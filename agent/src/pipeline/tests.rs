@@ -120,6 +120,39 @@ fn an_id_that_is_used_again_is_another_process() {
     assert_eq!(pipeline.held().0, 0, "whether it is traced is not known");
 }
 
+/// A fork of [`SERVER`].
+fn fork(child: u32) -> Input {
+    let turn = Lifecycle {
+        kind: EventKind::Fork as u8,
+        reserved: [0; 3],
+        tgid: child,
+        other: SERVER,
+        flags: 0,
+        at: 1,
+    };
+    let event = bytemuck::bytes_of(&turn);
+    Input::Batch([&(event.len() as u32).to_ne_bytes(), event].concat().into())
+}
+
+#[test]
+fn a_child_is_what_its_parent_is_but_another_process() {
+    let mut pipeline = unaware();
+    let mut resource = unknown(SERVER);
+    resource.attributes.extend([Attribute::str("service.instance.id", "x"), Attribute::str("a", "b")]);
+    pipeline.take(Input::Process { tgid: SERVER, resource, complete: true }, &mut Yield::default());
+    pipeline.take(fork(8), &mut Yield::default());
+    pipeline.take(clock(&pipeline, 1), &mut Yield::default());
+    let child = pipeline.resource(8);
+    let said =
+        [("service.name", "unknown_service"), ("a", "b")].map(|(key, value)| Attribute::str(key, value));
+    assert_eq!(child.attributes, [&said[..], &[pid(8)]].concat());
+    assert!(Arc::ptr_eq(&child, &pipeline.resource(8)), "its spans share one");
+    assert!(pipeline.resource(SERVER).attributes.contains(&Attribute::str("service.instance.id", "x")));
+    let known = Input::Process { tgid: 8, resource: unknown(8), complete: true };
+    pipeline.take(known, &mut Yield::default());
+    assert_eq!(*pipeline.resource(8), unknown(8), "until it is looked at");
+}
+
 #[test]
 fn who_is_let_go_and_comes_back_at_once_stays() {
     let mut pipeline = pipeline();

@@ -23,10 +23,11 @@ use crate::{
 };
 
 /// The test programs of this step; that of Kubernetes has a step of its own.
-const INTEGRATION: [&str; 9] = [
+const INTEGRATION: [&str; 10] = [
     "capture",
     "coexistence",
     "correlation",
+    "edges",
     "fidelity",
     "operation",
     "refusals",

@@ -16,6 +16,9 @@ const CONCURRENCIES: [usize; 4] = [1, 10, 50, 100];
 /// The concurrency where another dimension is looked at.
 pub const BASE: usize = 50;
 
+/// The routes of runs that differ from the base, where time is short.
+const BRIEF: [&str; 3] = ["one", "par", "shared"];
+
 /// What a person asked for; an empty list is no filter.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -42,6 +45,8 @@ pub struct Filter {
     pub unhooked: bool,
     /// All modes watch the same requests: quicker, and fair to links, but not to clocks.
     pub together: bool,
+    /// Runs that differ from the base go through [`BRIEF`] alone.
+    pub brief: bool,
 }
 
 /// One start of a service.
@@ -92,8 +97,10 @@ impl Filter {
                     let other_style = style != Style::Pool && self.styles.is_empty();
                     let ways = usize::from(other_client) + usize::from(other_style);
                     let concurrencies = self.concurrencies(ways);
+                    let brief = |route: &&Route| !self.brief || ways == 0 || BRIEF.contains(&route.name);
+                    let routes: Vec<_> = routes.iter().filter(brief).copied().collect();
                     if !concurrencies.is_empty() && !routes.is_empty() {
-                        let (client, routes) = (client.clone(), routes.clone());
+                        let client = client.clone();
                         runs.push(Run { client, style, watchers: watchers.clone(), concurrencies, routes });
                     }
                 }
@@ -162,6 +169,7 @@ mod tests {
         // The base at four concurrencies, three other styles, one other client; two routes, two modes.
         assert_eq!(cells(&Filter::default()), (2 * 5, 2 * 2 * (4 + 3 + 1)));
         assert_eq!(cells(&Filter { together: true, ..Filter::default() }), (5, 2 * (4 + 3 + 1)));
+        assert_eq!(cells(&Filter { brief: true, ..Filter::default() }), (2 * 5, 2 * (2 * 4 + 3 + 1)));
         assert_eq!(cells(&Filter { full: true, ..Filter::default() }), (2 * 2 * 4, 2 * 2 * 4 * 4 * 2));
     }
 

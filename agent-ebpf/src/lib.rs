@@ -7,6 +7,7 @@
 #![no_std]
 
 mod event;
+pub mod name;
 mod process;
 
 pub use event::{

@@ -49,6 +49,8 @@ mod mark {
     pub const WAITS: u32 = 8;
     /// It was looked at whether its name says that it takes up tasks.
     pub const NAMED: u32 = 16;
+    /// What it works for is being answered, or over.
+    pub const ANSWERED: u32 = 32;
     /// What holds whatever it works for.
     pub const LASTING: u32 = MANY | WAITS | NAMED;
 }
@@ -147,6 +149,9 @@ pub fn release(connection: &mut Connection) {
             }
             if (*owner).open == 0 {
                 (*owner).shared = 0;
+            }
+            if (*owner).work.exchange == connection.exchange {
+                (*owner).marks |= mark::ANSWERED;
             }
         }
     }
@@ -271,7 +276,7 @@ pub fn wait(process: *mut Process, tid: u32, tgid: u32) {
     let Some(t) = thread(tid, tgid) else { return };
     // SAFETY: as above.
     let t = unsafe { &mut *t };
-    if t.open > 0 && t.work.exchange != 0 && t.marks & mark::CALLED != 0 {
+    if t.work.exchange != 0 && t.marks & (mark::CALLED | mark::ANSWERED) == mark::CALLED {
         distrust(process, tgid);
     }
     t.work = Work::NONE;
@@ -353,7 +358,7 @@ pub fn evidence(process: *mut Process, tid: u32, tgid: u32, task: u64) -> (Work,
     let Some(t) = thread(tid, tgid) else { return (Work::NONE, Evidence::None) };
     // SAFETY: as above.
     let (flags, work, shared) = unsafe {
-        (*t).marks |= if (*t).open == 0 { mark::CALLED_LATE } else { mark::CALLED };
+        (*t).marks |= if (*t).marks & mark::ANSWERED == 0 { mark::CALLED } else { mark::CALLED_LATE };
         ((*process).flags, (*t).work, (*t).shared)
     };
     let alone = shared == 0 && flags & process_flag::MULTIPLEXED == 0;

@@ -121,12 +121,12 @@ pub(super) struct Flags {
     /// How to read sockets: auto, sock or syscalls
     #[arg(long, global = true, value_name = "WAY", help_heading = "Capture")]
     probes: Option<String>,
-    /// Do without uprobes, the hooks in Node.js, Python's event loops and Go; what these do for a request is then linked to
-    /// it by header only
+    /// Do without uprobes, the hooks in Node.js, Python's event loops, Go and Java; what these do for a request is then linked
+    /// to it by header only, but for a JVM without event loops
     #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
           require_equals = true, help_heading = "Capture")]
     no_uprobes: Option<String>,
-    /// Do without hooks in these runtimes: nodejs, python, go
+    /// Do without hooks in these runtimes: nodejs, python, go, java
     #[arg(long, global = true, value_name = "LANGUAGE,…", help_heading = "Capture")]
     no_hooks: Vec<String>,
     /// The most bytes of a message's head that are read

@@ -124,6 +124,8 @@ choice! {
         Python = "python",
         /// Go.
         Go = "go",
+        /// The JVM.
+        Java = "java",
     }
 }
 

@@ -96,8 +96,11 @@ impl Census {
     /// Hooks a process where its threads wait for many sockets, if that can be done: then what they are is seen as they
     /// serve, and need not be guessed beforehand.
     pub(super) fn sees_waits(&mut self, pid: u32) -> bool {
-        if !self.traced.has_uprobes() || self.traced.is_hooked(pid) {
-            return self.traced.is_hooked(pid);
+        if self.traced.is_hooked(pid) {
+            return true;
+        }
+        if !self.traced.has_uprobes() || self.rules.no_hooks.contains(&Hooked::Java) {
+            return false;
         }
         let found = hooks::waits(&self.files(pid, &["libc.", "libc-", "ld-musl"], false));
         if !found.missing.is_empty() {

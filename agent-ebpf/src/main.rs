@@ -1,6 +1,6 @@
 //! The programs: one entry each, no logic. Socket calls come in by `socket` (raw tracepoints, after the
 //! fact) or by `syscall` (enter and exit); both end in `observe`. `lifecycle` follows processes and
-//! connections, `libuv` the event loop of Node.
+//! connections; `libuv`, `asyncio`, `greenlet`, `goroutine` and `wait` what runtimes do between.
 #![cfg_attr(target_arch = "bpf", no_std)]
 #![cfg_attr(target_arch = "bpf", no_main)]
 

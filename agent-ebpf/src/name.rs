@@ -46,12 +46,14 @@ const LOOPS: [Part; 15] = [
 ];
 
 /// In the names of those that take up tasks which others left: actors of Akka and Pekko.
-const ACTORS: [Part; 4] = [part("-akk"), part("akka."), part("-pek"), part("pekko.")];
+const ACTORS: [Part; 5] = [part("-akk"), part("akka."), part("-pek"), part("pekko."), part("..cher-")];
 
 /// How the names of others of them begin: pools of Java's that steal work, among them what carries virtual threads;
 /// coroutines, fibers, Netty on io_uring.
 const TASKS: [Part; 6] =
-    [part("forkjoi"), part("virtual"), part("defaultd"), part("io-compu"), part("zschedul"), part("iouring")];
+    [part("forkjoi"), part("virtual"), part("defaultd"), part("io-comp"), part("zschedu"), part("iouring")];
+/// And one whose beginning is others' too: `DefaultDispatcher-worker-1`, shortened.
+const COROUTINES: [[Part; 1]; 2] = [[part("default.")], [part(".rker-")]];
 
 /// 0 if one of the parts is what eight bytes begin with, else 1.
 ///
@@ -97,7 +99,8 @@ pub fn is_loop(name: [u64; 2]) -> u32 {
 #[inline(always)]
 pub fn changes_tasks(name: [u64; 2]) -> u32 {
     let name = lower(name);
-    (differs(name[0], &TASKS) & lacks(name, &ACTORS) ^ 1) as u32
+    let coroutines = differs(name[0], &COROUTINES[0]) | differs(name[1], &COROUTINES[1]);
+    (differs(name[0], &TASKS) & lacks(name, &ACTORS) & coroutines ^ 1) as u32
 }
 
 #[cfg(test)]
@@ -154,6 +157,10 @@ mod tests {
             "application-akka.actor.default-dispatcher-4",
             "shop-pekko.actor",
             "akka.io",
+            "Default..rker-1",
+            "io-comp..cker-1",
+            "ZSchedu..rker-0",
+            "shop-ak..cher-5",
         ];
         for name in tasks {
             assert_eq!(changes_tasks(kept(name)), 1, "{name}");
@@ -164,6 +171,8 @@ mod tests {
             "pool-1-thread-1",
             "XNIO-1 task-1",
             "default task-7",
+            "default..task-7",
+            "tomcat-..rker-7",
             "task-1",
         ] {
             assert_eq!(changes_tasks(kept(name)), 0, "{name}");

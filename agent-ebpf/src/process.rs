@@ -150,6 +150,8 @@ pub struct Offsets {
     pub task_signal: u32,
     /// `signal_struct.live`: threads that have not begun to exit.
     pub signal_live: u32,
+    /// `signal_struct.flags`.
+    pub signal_flags: u32,
     pub task_files: u32,
     pub task_flags: u32,
     /// `thread_info.status` (x86-64) or `thread_info.flags` (arm64): says whether the call is 32-bit.

@@ -21,13 +21,17 @@ pub fn one(counter: Counter) {
     add(counter, 1);
 }
 
-/// A number not given out before since the programs were loaded: the CPU and its own count. Never 0.
+/// A number not given out before since the programs were loaded: the CPU, a part of the thread's id and the CPU's own
+/// count. Never 0. A program that a breakpoint runs can be preempted between reading the count and writing it; then the
+/// threads tell the numbers apart.
 #[inline(always)]
 pub fn new_id() -> u64 {
     let Some(slot) = COUNTERS.get_ptr_mut(Counter::NextId as u32) else { return 0 };
     // SAFETY: as in `add`; the helper takes nothing.
     unsafe {
+        const COUNT: u64 = (1 << 40) - 1;
         *slot += 1;
-        *slot | (u64::from(helper::bpf_get_smp_processor_id()) + 1) << 48
+        let thread = helper::bpf_get_current_pid_tgid() & 0xff;
+        *slot & COUNT | thread << 40 | (u64::from(helper::bpf_get_smp_processor_id()) + 1) << 48
     }
 }

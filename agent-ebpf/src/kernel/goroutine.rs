@@ -7,7 +7,7 @@
 //! What a goroutine inherits is believed when it ends; see [`heir`].
 
 use aya_ebpf::{EbpfContext as _, macros::uprobe, programs::ProbeContext};
-use sockspan_ebpf::{GoLayout, Policy, Process};
+use sockspan_ebpf::{GoLayout, HEIR, Policy, Process, process_flag};
 
 use crate::kernel::{
     arch,
@@ -55,8 +55,19 @@ fn handle(tgid: u32, id: u64) -> Handle {
 
 /// The exchange in whose name the goroutine of this id does something now, or what stands for it; 0 for none.
 #[inline(always)]
-pub fn current(tgid: u32, id: u64) -> u64 {
-    if id == 0 { 0 } else { exchange_of(handle(tgid, id)) }
+pub fn current(process: *mut Process, tgid: u32, id: u64) -> u64 {
+    // SAFETY: as above.
+    let multiplexed = unsafe { (*process).flags } & process_flag::MULTIPLEXED != 0;
+    if id == 0 || multiplexed { 0 } else { exchange_of(handle(tgid, id)) }
+}
+
+/// Whether the goroutine that answers works for another exchange: then they take up work that is not their maker's.
+#[inline(always)]
+pub fn has_moved_on(process: *mut Process, tgid: u32, connection: &Connection) -> bool {
+    let goroutine = handle(tgid, running(process, tgid));
+    let works_for = heir::stands_for(goroutine, task::exchange_of(goroutine));
+    // What an heir's maker inherited cannot be told here.
+    works_for != 0 && works_for & HEIR == 0 && works_for != connection.exchange
 }
 
 /// The goroutine of this id, which runs, has read (more of) a request.

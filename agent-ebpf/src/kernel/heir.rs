@@ -47,6 +47,16 @@ pub fn acts(heir: Handle, exchange: u64) {
     }
 }
 
+/// The exchange that `id` stands for as far as is known here: the maker can have been an heir itself.
+#[inline(always)]
+pub fn stands_for(heir: Handle, id: u64) -> u64 {
+    if id & HEIR == 0 {
+        return id;
+    }
+    // SAFETY: copied out at once.
+    unsafe { HEIRS.get(heir) }.filter(|known| known.id == id).map_or(0, |known| known.of)
+}
+
 /// It ends, and worked for `exchange`. One that was given other work since is an heir no more.
 #[inline(always)]
 pub fn end(heir: Handle, exchange: u64) {

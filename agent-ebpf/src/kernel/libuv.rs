@@ -34,6 +34,12 @@ struct Callback {
 #[map]
 static CALLBACKS: LruHashMap<u32, Callback> = LruHashMap::with_max_entries(4096, 0);
 
+/// Forgets the thread.
+#[inline(always)]
+pub fn forget(tid: u32) {
+    let _ = CALLBACKS.remove(tid);
+}
+
 #[inline(always)]
 fn callback(tid: u32, tgid: u32) -> Option<*mut Callback> {
     let callback = CALLBACKS.get_ptr_mut(tid)?;

@@ -9,11 +9,13 @@ use crate::kernel::{
     connection::{self, Connection, known},
     context::{self, Work},
     emit::{self, Piece},
-    greenlet, read,
+    greenlet, libuv, read,
     read::offset,
     syscall, traced,
 };
 
+/// The whole process ends.
+const SIGNAL_GROUP_EXIT: u32 = 4;
 const TCP_SYN_SENT: u64 = 2;
 const TCP_FIN_WAIT1: u64 = 4;
 const TCP_CLOSE: u64 = 7;
@@ -49,6 +51,7 @@ pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
         context::forget(tid);
         asyncio::forget(tid);
         greenlet::forget(tid);
+        libuv::forget(tid);
         // Another program, another runtime: until the agent has looked, its threads prove nothing.
         // SAFETY: as above.
         unsafe {
@@ -71,12 +74,18 @@ pub fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
     if traced::process(tgid).is_none() {
         return 0;
     }
-    context::end(tid, tgid);
+    let signal: u64 = read::kernel(ctx.arg::<u64>(0) + offset!(task_signal));
+    if read::kernel::<u32>(signal + offset!(signal_flags)) & SIGNAL_GROUP_EXIT == 0 {
+        context::end(tid, tgid);
+    } else {
+        // All threads end at once, a pool's workers too: that says nothing of what they worked for.
+        context::forget(tid);
+    }
     asyncio::forget(tid);
     greenlet::forget(tid);
+    libuv::forget(tid);
     syscall::forget(tid);
     // The first thread may end before the others, and the last is counted out by now.
-    let signal: u64 = read::kernel(ctx.arg::<u64>(0) + offset!(task_signal));
     if read::kernel::<u32>(signal + offset!(signal_live)) == 0 {
         emit::lifecycle(EventKind::Exit, tgid, 0, 0);
         debug!(&ctx, "process {} ends", tgid);
@@ -109,6 +118,10 @@ fn connecting(sock: u64) {
     // SAFETY: as above.
     let in_loop = unsafe { (*process).policy } == Policy::Loop as u32;
     let work = if in_loop { context::current(tid, tgid) } else { Work::NONE };
+    if let Some(old) = connection::at(sock) {
+        // SAFETY: as above.
+        context::release(unsafe { &mut *old });
+    }
     let Some(c) = connection::create(sock, read::generation(sock), true) else { return };
     // SAFETY: as above.
     unsafe {

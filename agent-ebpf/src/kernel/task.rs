@@ -62,7 +62,7 @@ pub fn current(process: *mut Process, tid: u32, tgid: u32, task: u64) -> u64 {
     match policy(process) {
         Some(Policy::Asyncio) => asyncio::current(process, tid, tgid, task),
         Some(Policy::Greenlet) => greenlet::current(process, tid, tgid),
-        Some(Policy::Goroutine) => goroutine::current(tgid, task),
+        Some(Policy::Goroutine) => goroutine::current(process, tgid, task),
         _ => 0,
     }
 }
@@ -83,5 +83,9 @@ pub fn serve(process: *mut Process, call: &Call, connection: &mut Connection) {
 /// Whether the task that begins to answer has taken up another request since: then tasks are no evidence either.
 #[inline(always)]
 pub fn has_moved_on(process: *mut Process, tid: u32, tgid: u32, connection: &Connection) -> bool {
-    policy(process) == Some(Policy::Greenlet) && greenlet::has_moved_on(tid, tgid, connection)
+    match policy(process) {
+        Some(Policy::Greenlet) => greenlet::has_moved_on(tid, tgid, connection),
+        Some(Policy::Goroutine) => goroutine::has_moved_on(process, tgid, connection),
+        _ => false,
+    }
 }

@@ -15,6 +15,7 @@ pub fn resolve(btf: &Btf<'_>) -> Result<Offsets, Error> {
         task_pid: btf.offset("task_struct.pid")?,
         task_signal: btf.offset("task_struct.signal")?,
         signal_live: btf.offset("signal_struct.live")?,
+        signal_flags: btf.offset("signal_struct.flags")?,
         task_files: btf.offset("task_struct.files")?,
         task_flags: btf.offset("task_struct.flags")?,
         task_status: btf.offset("task_struct.thread_info")? + btf.offset(&format!("thread_info.{status}"))?,

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 
 use crate::{http::Nanos, propagation::Context, span::SpanKind, span::conventions};
 
-use super::{Exchanges, Identity, Loss, LossReason, Request, Ties};
+use super::{Exchanges, Identity, Loss, LossReason, Request, Ties, doubt::Doubt};
 
 /// Where tracers send spans by plain HTTP: OTLP's path and Zipkin's.
 const EXPORTS: [&[u8]; 2] = [b"/v1/traces", b"/api/v2/spans"];
@@ -87,7 +87,9 @@ impl Recognition {
         let link = identity.link.borrow();
         // The request that it belongs to brought no trace: so this one was begun here.
         let untold = |parent: &Identity| parent.whole.get() && parent.context.borrow().is_none();
-        let begun = link.as_ref().is_some_and(|link| untold(&link.parent))
+        let is_sure = identity.doubt.borrow().as_ref().is_none_or(Doubt::is_none);
+        let begun = is_sure
+            && link.as_ref().is_some_and(|link| untold(&link.parent))
             && !ties.has_received(identity.tgid, context.trace_id);
         (begun || ties.is_own_span(identity.tgid, context, at)).then_some(Sign::OwnSpans)
     }

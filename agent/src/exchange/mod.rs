@@ -253,7 +253,8 @@ impl Exchanges {
             None => identity.decision.set(propagation::decision(headers)),
             Some(context) => self.heed(&identity, context, at),
         }
-        if let Some(sender) = forwarded
+        // What an heir stands for comes later, and is stronger.
+        if let Some(sender) = forwarded.filter(|_| identity.awaited.get().is_none())
             && links::link_by_id(&identity, &sender, at)
         {
             self.overruled.push(LinkEvidence::ForwardedId);
@@ -305,6 +306,7 @@ impl Exchanges {
             } else {
                 self.ties.abandon(&exchange.identity, now);
                 self.is_judged(&exchange.identity, true);
+                exchange.link_by_id();
                 out.push(exchange.settle());
             }
         }
@@ -362,14 +364,13 @@ impl Exchanges {
         let exchanges = self.open.values().chain(self.waiting.iter());
         for exchange in exchanges.filter(|e| e.identity.tgid == tgid && !e.identity.is_told()) {
             let identity = &exchange.identity;
+            self.ties.abandon(identity, self.now);
             let taken_back = |link: &Link| matches!(link.evidence, LinkEvidence::Thread | LinkEvidence::Task);
             if identity.link.borrow().as_ref().is_none_or(|link| !taken_back(link)) {
                 continue;
             }
             *identity.link.borrow_mut() = None;
-            if let Some(sender) = &exchange.forwarded {
-                links::link_by_id(identity, sender, identity.started.get());
-            }
+            exchange.link_by_id();
         }
     }
 

@@ -8,7 +8,7 @@ use crate::{
     metrics::LinkEvidence,
 };
 
-use super::{Identity, Parent, Request, Trace};
+use super::{Identity, Parent, Request, Trace, links::link_by_id};
 
 /// What happened on one connection between a request's first byte and its response's last.
 #[derive(Debug)]
@@ -55,6 +55,13 @@ impl Exchange {
 
     pub(super) fn caller_is_open(&self) -> bool {
         self.caller().is_some_and(|client| client.ended.get().is_none() && !client.lost.get())
+    }
+
+    /// Where nothing stronger names a parent, a request id does; but not where a span was told by what holds until now.
+    pub(super) fn link_by_id(&self) {
+        if let Some(sender) = self.forwarded.as_ref().filter(|_| !self.identity.is_told()) {
+            link_by_id(&self.identity, sender, self.identity.started.get());
+        }
     }
 
     /// Its end will not be seen. Whether it becomes a span all the same: so it must where a span was told that names

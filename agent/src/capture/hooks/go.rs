@@ -31,6 +31,9 @@ pub enum Unfit {
     /// Nobody has looked at how this version keeps its goroutines.
     #[error("where {0} keeps its goroutines is not known")]
     Version(String),
+    /// Goroutines are known to serve a request each in net/http's server alone.
+    #[error("it serves by something else than net/http")]
+    Server,
     /// A function is missing, or not what is known.
     #[error("{0} is not as in the versions of Go that are known")]
     Function(&'static str),
@@ -40,6 +43,7 @@ const START: &str = "runtime.newproc.func1";
 const QUEUE: &str = "runtime.runqput";
 const END: &str = "runtime.goexit1";
 const SEND: &str = "net/http.(*persistConn).roundTrip";
+const SERVE: &str = "net/http.(*conn).serve";
 const WRITE: &str = "net/http.persistConnWriter.Write";
 
 /// The offsets of `runtime.g.m`, `runtime.m.curg` and `runtime.g.goid`, from Go 1.`minor` on; the same on all 64-bit
@@ -56,10 +60,11 @@ pub fn go(file: &Path) -> Result<Goroutines, Unfit> {
     let mut program = GoProgram::read(file)?;
     let version = program.version().to_owned();
     let layout = program.minor().and_then(layout).ok_or(Unfit::Version(version.clone()))?;
-    let found = program.functions(&[START, QUEUE, END, SEND, WRITE]);
-    let Ok([start, queue, end, send, write]) = <[_; 5]>::try_from(found) else {
+    let found = program.functions(&[START, QUEUE, END, SEND, WRITE, SERVE]);
+    let Ok([start, queue, end, send, write, serve]) = <[_; 6]>::try_from(found) else {
         return Err(Unfit::Function(START));
     };
+    serve.ok_or(Unfit::Server)?;
     let hook = |program, function: &str, offset| {
         Some(Hook { program, file: file.to_owned(), offset, function: function.to_owned(), cookie: 0 })
     };

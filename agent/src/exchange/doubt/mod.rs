@@ -43,12 +43,31 @@ pub enum Verdict {
     Withdraw(Withdrawal),
 }
 
+/// A thread's servers are looked through again when there are twice as many as were open the last time, but not for so few.
+const FEW: usize = 16;
+/// How often threads that serve nobody any more are looked for.
+const SWEEP: Nanos = 10_000_000_000;
+
 /// An event loop's thread.
 #[derive(Default)]
 struct Loop {
     open: Vec<Rc<Served>>,
+    /// How many there may be before those that are over are let go.
+    limit: usize,
     /// When exchanges were last seen to wait for each other; 0 for never.
     entangled: Nanos,
+}
+
+impl Loop {
+    fn serves(&mut self, served: Rc<Served>, at: Nanos) {
+        if self.open.len() >= self.limit.max(FEW) {
+            self.open.retain(|s| s.is_open_at(at));
+            self.limit = (2 * self.open.len()).min(MOST_OPEN);
+        }
+        if self.open.len() <= MOST_OPEN {
+            self.open.push(served);
+        }
+    }
 }
 
 /// What is known of event loops.
@@ -58,6 +77,8 @@ pub struct Doubts {
     /// The exchange's own work ran after this: an exchange, and what `via` says of its context.
     ran: Fading<(u64, u64), ()>,
     loops: HashMap<u32, Loop>,
+    /// When threads were last looked through.
+    swept: Nanos,
 }
 
 impl Default for Doubts {
@@ -67,6 +88,7 @@ impl Default for Doubts {
             calls: Fading::new(MOST),
             ran: Fading::new(MOST),
             loops: HashMap::new(),
+            swept: 0,
         }
     }
 }
@@ -83,13 +105,7 @@ impl Doubts {
         }
         let served = Rc::new(Served::new(identity, at));
         self.served.insert(id, served.clone(), at);
-        let open = &mut self.loops.entry(tid).or_default().open;
-        if open.len() >= MOST_OPEN {
-            open.retain(|s| s.is_open_at(at));
-        }
-        if open.len() <= MOST_OPEN {
-            open.push(served);
-        }
+        self.loops.entry(tid).or_default().serves(served, at);
     }
 
     /// The kernel side calls this exchange `id` too.
@@ -236,7 +252,8 @@ impl Doubts {
         self.served.fade(before);
         self.calls.fade(before);
         self.ran.fade(before);
-        if self.loops.len() > MOST_OPEN {
+        if self.swept.saturating_add(SWEEP) <= now {
+            self.swept = now;
             self.loops.retain(|_, l| {
                 l.open.retain(|s| s.is_open_at(now));
                 !l.open.is_empty() || l.entangled.saturating_add(WARY) >= now

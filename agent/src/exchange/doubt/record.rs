@@ -134,6 +134,13 @@ pub struct Doubt {
     pub others: Option<Vec<Rc<Served>>>,
 }
 
+impl Doubt {
+    /// Whether nobody else can have made the call.
+    pub fn is_none(&self) -> bool {
+        self.others.as_ref().is_some_and(Vec::is_empty)
+    }
+}
+
 impl fmt::Debug for Doubt {
     /// Briefly: the others are exchanges with doubts of their own.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

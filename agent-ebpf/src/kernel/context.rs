@@ -107,11 +107,15 @@ pub fn enter(tid: u32, tgid: u32, work: Work) {
 pub fn inherit(process: *mut Process, tid: u32, tgid: u32, made: u32) {
     // A thread's id may have been another's, whose end was not seen.
     forget(made);
-    if policy_of(process, tid, tgid) != Policy::Thread as u32 {
+    let policy = policy_of(process, tid, tgid);
+    if policy != Policy::Thread as u32 {
         return;
     }
-    let (work, _) = evidence(process, tid, tgid, 0);
+    // No call is made by that: a pool can grow before it is clear who goes on with the request.
+    // SAFETY: as above.
+    let work = thread(tid, tgid).map_or(Work::NONE, |t| believed(process, policy, unsafe { &*t }));
     if work.exchange != 0 {
+        heir::acts(handle(tgid, tid), work.exchange);
         let exchange = heir::begin(handle(tgid, made), work.exchange);
         enter(made, tgid, Work { exchange, via: 0 });
     }
@@ -357,16 +361,23 @@ pub fn evidence(process: *mut Process, tid: u32, tgid: u32, task: u64) -> (Work,
     }
     let Some(t) = thread(tid, tgid) else { return (Work::NONE, Evidence::None) };
     // SAFETY: as above.
-    let (flags, work, shared) = unsafe {
-        (*t).marks |= if (*t).marks & mark::ANSWERED == 0 { mark::CALLED } else { mark::CALLED_LATE };
-        ((*process).flags, (*t).work, (*t).shared)
-    };
-    let alone = shared == 0 && flags & process_flag::MULTIPLEXED == 0;
-    let sound = policy == Policy::Loop as u32 || (policy == Policy::Thread as u32 && alone);
+    let t = unsafe { &mut *t };
+    t.marks |= if t.marks & mark::ANSWERED == 0 { mark::CALLED } else { mark::CALLED_LATE };
+    let work = believed(process, policy, t);
     if policy == Policy::Thread as u32 {
         heir::acts(handle(tgid, tid), work.exchange);
     }
-    if sound && work.exchange != 0 { (work, Evidence::Thread) } else { (Work::NONE, Evidence::None) }
+    if work.exchange != 0 { (work, Evidence::Thread) } else { (Work::NONE, Evidence::None) }
+}
+
+/// What a thread works for, if that is evidence under this policy.
+#[inline(always)]
+fn believed(process: *mut Process, policy: u32, t: &Thread) -> Work {
+    // SAFETY: as above.
+    let multiplexed = unsafe { (*process).flags } & process_flag::MULTIPLEXED != 0;
+    let alone = t.shared == 0 && !multiplexed;
+    let sound = policy == Policy::Loop as u32 || (policy == Policy::Thread as u32 && alone);
+    if sound { t.work } else { Work::NONE }
 }
 
 /// Puts the thread's context aside under a request of its event loop; `mark` is added to how it came there.

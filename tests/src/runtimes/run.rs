@@ -14,6 +14,7 @@ use super::{
     watch::Watch,
 };
 use crate::{
+    given,
     judge::{Request, Verdict, Weight, judge_groups},
     load::{Answer, Load},
     services::{Service, free_port},
@@ -25,6 +26,9 @@ use crate::{
 const DEPTH: usize = 4;
 /// A job's calls at the edges of a run, which may have begun before or ended after it.
 const EDGE: usize = 3;
+/// Between two concurrencies. Where exchanges of an event loop were seen to wait for each other, its links are in doubt for
+/// a second; that is of the load before.
+const LULL: Duration = Duration::from_millis(1500);
 /// How long a service may take to end by itself.
 const GRACE: Duration = Duration::from_secs(3);
 /// What is beside all routes, in tables.
@@ -62,7 +66,10 @@ pub fn perform(runtime: &Runtime, run: &Run, requests: usize, program: &Path) ->
     }
     let seen_from = leaf.beside().len();
     let mut done = Vec::new();
-    for concurrency in &run.concurrencies {
+    for (place, concurrency) in run.concurrencies.iter().enumerate() {
+        if place > 0 {
+            std::thread::sleep(given::limit(LULL));
+        }
         for route in &run.routes {
             let before = usage::of(mid.0.pid());
             let answers = load(*route, mid.0.port, run.style, *concurrency).run(requests.max(*concurrency));

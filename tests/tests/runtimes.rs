@@ -9,6 +9,7 @@ use std::path::Path;
 use sockspan_tests::{
     given,
     runtimes::{
+        cell::Style,
         plan::{self, Filter},
         registration::Runtime,
         run,
@@ -17,6 +18,19 @@ use sockspan_tests::{
 
 /// Requests a cell: twice as many as there are at a time.
 const REQUESTS: usize = 2 * plan::BASE;
+
+/// The services that are tested with every style of connections; the others, which differ from these in little, with kept
+/// ones. The bench measures all.
+const WIDE: [&str; 8] = [
+    "go-net-http",
+    "java-tomcat",
+    "nginx",
+    "node",
+    "python-aiohttp",
+    "python-flask",
+    "python-gunicorn-gevent",
+    "python-uvicorn",
+];
 
 /// A test for each service.
 macro_rules! runtimes {
@@ -67,13 +81,16 @@ fn every_service_has_its_test() {
     let mut tested = TESTED.to_vec();
     tested.sort_unstable();
     assert_eq!(registered, tested, "a line in this file for each service in tests/runtimes");
+    assert!(WIDE.iter().all(|name| TESTED.contains(name)));
 }
 
 /// All routes at one concurrency, and few of them by each other client and each other style of connections.
 fn matrix(name: &str) {
     let runtime = Runtime::all().into_iter().find(|runtime| runtime.registration.name == name);
     let runtime = runtime.unwrap_or_else(|| panic!("no service {name} is registered"));
+    let styles = if WIDE.contains(&name) { Vec::new() } else { vec![Style::Pool.text().to_owned()] };
     let filter = Filter {
+        styles,
         concurrencies: vec![plan::BASE],
         modes: given::modes().iter().map(|mode| mode.text().to_owned()).collect(),
         together: true,

@@ -1,7 +1,7 @@
 //! How freed memory goes back to the system.
 //!
 //! At its start the agent reads the kernel's types: some 16 MB that are not needed afterwards. glibc would keep them,
-//! and learn from blocks that large to keep as much for good.
+//! and learn from blocks that large to keep as much for good. Nor are the programs of the kernel side once they are loaded.
 
 /// Freed blocks of this size and more go back at once, bytes. Batches of events are smaller.
 #[cfg(target_env = "gnu")]
@@ -20,6 +20,19 @@ pub fn bound() {
             libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED);
             libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);
         }
+    }
+}
+
+/// Lets go of the memory that holds a part of the agent's own file: whoever reads it again has it from there again.
+pub fn release(part: &'static [u8]) {
+    const PAGE: usize = 4096;
+    let inner = part.get(part.as_ptr().align_offset(PAGE)..).unwrap_or_default();
+    let whole = inner.len() / PAGE * PAGE;
+    // SAFETY: whole pages of a private mapping that nobody writes to; what was in them is in the file. Where pages are
+    // larger, the kernel refuses, and that is no harm.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::madvise(inner.as_ptr().cast_mut().cast(), whole, libc::MADV_DONTNEED);
     }
 }
 

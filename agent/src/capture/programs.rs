@@ -7,6 +7,8 @@ use aya::{
 use serde::Serialize;
 use sockspan_ebpf::Offsets;
 
+use crate::memory;
+
 use super::{
     Error, Mode, Options, Uprobes, breakpoints::Breakpoints, btf::Btf, multi::Multi, offsets, pod::Plain,
 };
@@ -119,6 +121,7 @@ pub fn load(options: &Options, mode: Mode) -> Result<(Ebpf, Breakpoints), Error>
         }
     }
     let breakpoints = load_uprobes(&mut ebpf, options.uprobes)?;
+    memory::release(OBJECT);
     Ok((ebpf, breakpoints))
 }
 

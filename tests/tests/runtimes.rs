@@ -9,8 +9,8 @@ use std::path::Path;
 use sockspan_tests::{
     given,
     runtimes::{
-        cell::Style,
-        plan::{self, Filter},
+        cell::{Outcome, Style},
+        plan::{self, Filter, Run},
         registration::Runtime,
         run,
     },
@@ -99,14 +99,24 @@ fn matrix(name: &str) {
     };
     let mut broken = Vec::new();
     for run in filter.runs(&runtime) {
-        for watched in
-            run::perform(&runtime, &run, given::amount(REQUESTS), Path::new(env!("CARGO_BIN_EXE_fidelity")))
-        {
-            watched.outcomes.iter().for_each(|outcome| println!("{outcome}"));
-            println!("{}", watched.drops);
-            let faults = watched.outcomes.into_iter().filter(|outcome| !outcome.is_as_promised());
-            broken.extend(faults.map(|outcome| format!("{outcome:#}")));
+        let mut outcomes = measured(&runtime, &run);
+        // On a busy machine a link can be left out that is made otherwise; none may be false.
+        if outcomes.iter().all(Outcome::is_true) && !outcomes.iter().all(Outcome::is_as_promised) {
+            println!("a promise was not kept: measured once more");
+            outcomes = measured(&runtime, &run);
         }
+        let faults = outcomes.into_iter().filter(|outcome| !outcome.is_as_promised());
+        broken.extend(faults.map(|outcome| format!("{outcome:#}")));
     }
     assert!(broken.is_empty(), "{} cells are not as they must be:\n{}", broken.len(), broken.join("\n"));
+}
+
+/// The cells of one run, for all watchers.
+fn measured(runtime: &Runtime, run: &Run) -> Vec<Outcome> {
+    let program = Path::new(env!("CARGO_BIN_EXE_fidelity"));
+    let watched = run::perform(runtime, run, given::amount(REQUESTS), program);
+    watched.iter().for_each(|watched| println!("{}", watched.drops));
+    let outcomes: Vec<_> = watched.into_iter().flat_map(|watched| watched.outcomes).collect();
+    outcomes.iter().for_each(|outcome| println!("{outcome}"));
+    outcomes
 }

@@ -110,10 +110,15 @@ impl Outcome {
     /// Nothing is wrong, missing or invented, and what was promised is complete. Requests are answered, but for those in
     /// a row: a server may close after the first.
     pub fn is_as_promised(&self) -> bool {
-        let Verdict { wrong, dangling, extra, missing, complete, requests, .. } = self.verdict;
-        let is_true = wrong + dangling + extra + missing == 0;
+        let Verdict { complete, requests, .. } = self.verdict;
         let answered = self.unanswered == 0 || (self.cell.style == Style::Pipelined && !self.promised);
-        is_true && answered && (!self.promised || complete == requests)
+        self.is_true() && answered && (!self.promised || complete == requests)
+    }
+
+    /// Nothing is wrong, missing or invented.
+    pub fn is_true(&self) -> bool {
+        let Verdict { wrong, dangling, extra, missing, .. } = self.verdict;
+        wrong + dangling + extra + missing == 0
     }
 
     /// One object of figures.

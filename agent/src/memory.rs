@@ -36,6 +36,25 @@ pub fn release(part: &'static [u8]) {
     }
 }
 
+/// Lets go of the agent's own code: what only the start ran is not needed any more, what is comes back from the file as
+/// soon as it runs.
+pub fn release_code() {
+    #[allow(unsafe_code)]
+    unsafe extern "C" {
+        // The linker's names for the first byte of the program and the first behind its code.
+        static __executable_start: u8;
+        static etext: u8;
+    }
+    // SAFETY: only the addresses of both are taken. Between them are headers, constants and code, mapped from the file and
+    // never written to.
+    #[allow(unsafe_code)]
+    let own = unsafe {
+        let (start, end) = (&raw const __executable_start, &raw const etext);
+        std::slice::from_raw_parts(start, (end as usize).saturating_sub(start as usize))
+    };
+    release(own);
+}
+
 /// Gives back what is free now.
 pub fn trim() {
     #[cfg(target_env = "gnu")]

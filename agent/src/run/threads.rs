@@ -234,6 +234,7 @@ pub fn census(
                 }
                 // What only the start needed.
                 memory::trim();
+                memory::release_code();
                 ready.set(true);
                 tracing::info!("ready: {} processes are traced", census.traced());
             }

@@ -105,11 +105,6 @@ fn layout<'a>(process: *mut Process) -> &'a PythonLayout {
     unsafe { &(*process).layout.python }
 }
 
-#[inline(always)]
-fn handle(tgid: u32, address: u64) -> Handle {
-    Handle { tgid: u64::from(tgid), address }
-}
-
 /// Jiffies, as TCP writes them down.
 #[inline(always)]
 fn jiffies() -> u32 {
@@ -236,7 +231,7 @@ pub fn current(process: *mut Process, tid: u32, tgid: u32, address: u64) -> u64 
         return exchange;
     }
     // SAFETY: a map value stays valid while the program runs.
-    unsafe { CONTEXTS.get(handle(tgid, address)) }.map_or(0, exchange_of)
+    unsafe { CONTEXTS.get(Handle::new(tgid, address)) }.map_or(0, exchange_of)
 }
 
 /// The running thread has read (more of) a request of this connection: the context it runs in works for it, and so does
@@ -251,7 +246,7 @@ pub fn serve(process: *mut Process, call: &Call, connection: &mut Connection) ->
         }
         return 0;
     }
-    let key = handle(tgid, address);
+    let key = Handle::new(tgid, address);
     let Some(context) = CONTEXTS.get_ptr_mut(key) else {
         let _ = CONTEXTS.insert(key, Context { exchange, ..UNKNOWN }, 0);
         return 0;
@@ -322,7 +317,7 @@ pub fn py_birth(ctx: ProbeContext) -> u32 {
     let parent = task::running(process, tid, tgid);
     if parent != 0 {
         // SAFETY: as above.
-        if let Some(parent) = unsafe { CONTEXTS.get(handle(tgid, parent)) } {
+        if let Some(parent) = unsafe { CONTEXTS.get(Handle::new(tgid, parent)) } {
             born.exchange = exchange_of(parent);
             (born.line, born.born) = (parent.line, parent.born);
         }
@@ -337,7 +332,7 @@ pub fn py_birth(ctx: ProbeContext) -> u32 {
         i -= 1;
     }
     (born.line[0], born.born[0]) = (count::new_id(), jiffies());
-    let key = handle(tgid, address);
+    let key = Handle::new(tgid, address);
     match CONTEXTS.get_ptr_mut(key) {
         // SAFETY: as above; nobody else knows the context yet.
         Some(context) => unsafe { *context = born },
@@ -353,7 +348,7 @@ pub fn py_birth(ctx: ProbeContext) -> u32 {
 pub fn py_death(ctx: ProbeContext) -> u32 {
     let (tgid, _) = read::ids();
     if process(tgid).is_some()
-        && let Some(context) = CONTEXTS.get_ptr_mut(handle(tgid, register(&ctx)))
+        && let Some(context) = CONTEXTS.get_ptr_mut(Handle::new(tgid, register(&ctx)))
     {
         // SAFETY: as above.
         unsafe { *context = UNKNOWN };

@@ -4,7 +4,9 @@
 use aya_ebpf::{macros::map, maps::LruHashMap};
 use sockspan_ebpf::{Counter, EventKind, Evidence, Policy, Process, process_flag};
 
-use crate::kernel::{call::Call, connection::Connection, count, emit, greenlet, heir, names, read, task};
+use crate::kernel::{
+    call::Call, connection::Connection, count, emit, greenlet, heir, names, read, task, traced,
+};
 
 /// What a thread works for.
 #[repr(C)]
@@ -66,6 +68,13 @@ pub struct Handle {
     pub address: u64,
 }
 
+impl Handle {
+    #[inline(always)]
+    pub fn new(tgid: u32, address: u64) -> Self {
+        Self { tgid: u64::from(tgid), address }
+    }
+}
+
 #[map]
 static THREADS: LruHashMap<u32, Thread> = LruHashMap::with_max_entries(16384, 0);
 
@@ -79,6 +88,13 @@ fn thread(tid: u32, tgid: u32) -> Option<*mut Thread> {
     let thread = THREADS.get_ptr_mut(tid)?;
     // SAFETY: a map value stays valid while the program runs.
     unsafe { ((*thread).tgid == tgid).then_some(thread) }
+}
+
+/// A thread of which nothing was known.
+#[inline(always)]
+fn begin(tid: u32, tgid: u32, work: Work) {
+    let thread = Thread { work, tgid, open: 0, shared: 0, marks: 0, idle: read::now() };
+    let _ = THREADS.insert(tid, thread, 0);
 }
 
 /// What the thread works for.
@@ -95,10 +111,7 @@ pub fn enter(tid: u32, tgid: u32, work: Work) {
         // SAFETY: as above.
         Some(t) => unsafe { (*t).work = work },
         None if work.exchange == 0 => {}
-        None => {
-            let thread = Thread { work, tgid, open: 0, shared: 0, marks: 0, idle: read::now() };
-            let _ = THREADS.insert(tid, thread, 0);
-        }
+        None => begin(tid, tgid, work),
     }
 }
 
@@ -130,7 +143,7 @@ pub fn end(tid: u32, tgid: u32) {
 
 #[inline(always)]
 fn handle(tgid: u32, tid: u32) -> Handle {
-    Handle { tgid: u64::from(tgid), address: u64::from(tid) }
+    Handle::new(tgid, u64::from(tid))
 }
 
 /// Forgets the thread.
@@ -225,8 +238,7 @@ fn serve_by_thread(
 #[inline(never)]
 fn take(tid: u32, tgid: u32, exchange: u64) -> u32 {
     if thread(tid, tgid).is_none() {
-        let thread = Thread { work: Work::NONE, tgid, open: 0, shared: 0, marks: 0, idle: read::now() };
-        let _ = THREADS.insert(tid, thread, 0);
+        begin(tid, tgid, Work::NONE);
     }
     let Some(t) = thread(tid, tgid) else { return 0 };
     // SAFETY: as above.
@@ -274,8 +286,7 @@ pub fn wait(process: *mut Process, tid: u32, tgid: u32) {
         return;
     }
     if thread(tid, tgid).is_none() {
-        let thread = Thread { work: Work::NONE, tgid, open: 0, shared: 0, marks: 0, idle: read::now() };
-        let _ = THREADS.insert(tid, thread, 0);
+        begin(tid, tgid, Work::NONE);
     }
     let Some(t) = thread(tid, tgid) else { return };
     // SAFETY: as above.
@@ -373,9 +384,7 @@ pub fn evidence(process: *mut Process, tid: u32, tgid: u32, task: u64) -> (Work,
 /// What a thread works for, if that is evidence under this policy.
 #[inline(always)]
 fn believed(process: *mut Process, policy: u32, t: &Thread) -> Work {
-    // SAFETY: as above.
-    let multiplexed = unsafe { (*process).flags } & process_flag::MULTIPLEXED != 0;
-    let alone = t.shared == 0 && !multiplexed;
+    let alone = t.shared == 0 && !traced::is_multiplexed(process);
     let sound = policy == Policy::Loop as u32 || (policy == Policy::Thread as u32 && alone);
     if sound { t.work } else { Work::NONE }
 }
@@ -392,20 +401,19 @@ pub fn save(tid: u32, tgid: u32, request: u64, mark: u64) {
 #[inline(always)]
 pub fn resume(tid: u32, tgid: u32, request: u64) {
     let work = put_aside_for(tgid, request);
-    let _ = REQUESTS.remove(Handle { tgid: u64::from(tgid), address: request });
+    let _ = REQUESTS.remove(Handle::new(tgid, request));
     enter(tid, tgid, work);
 }
 
 /// Puts what is worked for aside under an object of the program's.
 #[inline(always)]
 pub fn put_aside(tgid: u32, object: u64, work: Work) {
-    let _ = REQUESTS.insert(Handle { tgid: u64::from(tgid), address: object }, work, 0);
+    let _ = REQUESTS.insert(Handle::new(tgid, object), work, 0);
 }
 
 /// What was put aside under an object.
 #[inline(always)]
 pub fn put_aside_for(tgid: u32, object: u64) -> Work {
-    let key = Handle { tgid: u64::from(tgid), address: object };
     // SAFETY: copied out at once.
-    unsafe { REQUESTS.get(key) }.map_or(Work::NONE, |work| *work)
+    unsafe { REQUESTS.get(Handle::new(tgid, object)) }.map_or(Work::NONE, |work| *work)
 }

@@ -6,14 +6,16 @@
 //!
 //! What a goroutine inherits is believed when it ends; see [`heir`].
 
-use aya_ebpf::{EbpfContext as _, macros::uprobe, programs::ProbeContext};
-use sockspan_ebpf::{GoLayout, HEIR, Policy, Process, process_flag};
+use aya_ebpf::{macros::uprobe, programs::ProbeContext};
+use sockspan_ebpf::{GoLayout, HEIR, Policy, Process};
 
 use crate::kernel::{
     arch,
     connection::Connection,
     context::{self, Handle, Work},
-    heir, read, task, traced,
+    heir,
+    probe::register,
+    read, task, traced,
 };
 
 /// The exchange in whose name a goroutine does something now, or what stands for it; 0 for none.
@@ -28,7 +30,7 @@ fn exchange_of(goroutine: Handle) -> u64 {
 #[inline(always)]
 fn named(layout: &GoLayout, tgid: u32, g: u64) -> Option<Handle> {
     let id = read::user::<u64>(g + u64::from(layout.goid)).filter(|id| *id != 0)?;
-    Some(handle(tgid, id))
+    Some(Handle::new(tgid, id))
 }
 
 /// The goroutine that a thread executes, by any goroutine `g` of that thread.
@@ -38,8 +40,8 @@ fn executed(layout: &GoLayout, g: u64) -> Option<u64> {
     read::user::<u64>(machine + u64::from(layout.m_curg)).filter(|g| *g != 0)
 }
 
-/// The id of the goroutine that makes the current system call; 0 for none. In C code the register holds anything, and on the runtime's own
-/// stacks a goroutine without work of its own: only one that its thread says it executes is believed.
+/// The id of the goroutine that makes the current system call; 0 for none. In C code the register holds anything, and on
+/// the runtime's own stacks a goroutine without work of its own: only one that its thread says it executes is believed.
 #[inline(always)]
 pub fn running(process: *mut Process, tgid: u32) -> u64 {
     // SAFETY: a map value stays valid while the program runs; copied out at once.
@@ -48,23 +50,16 @@ pub fn running(process: *mut Process, tgid: u32) -> u64 {
     executes.and_then(|g| named(&layout, tgid, g)).map_or(0, |goroutine| goroutine.address)
 }
 
-#[inline(always)]
-fn handle(tgid: u32, id: u64) -> Handle {
-    Handle { tgid: u64::from(tgid), address: id }
-}
-
 /// The exchange in whose name the goroutine of this id does something now, or what stands for it; 0 for none.
 #[inline(always)]
 pub fn current(process: *mut Process, tgid: u32, id: u64) -> u64 {
-    // SAFETY: as above.
-    let multiplexed = unsafe { (*process).flags } & process_flag::MULTIPLEXED != 0;
-    if id == 0 || multiplexed { 0 } else { exchange_of(handle(tgid, id)) }
+    if id == 0 || traced::is_multiplexed(process) { 0 } else { exchange_of(Handle::new(tgid, id)) }
 }
 
 /// Whether the goroutine that answers works for another exchange: then they take up work that is not their maker's.
 #[inline(always)]
 pub fn has_moved_on(process: *mut Process, tgid: u32, connection: &Connection) -> bool {
-    let goroutine = handle(tgid, running(process, tgid));
+    let goroutine = Handle::new(tgid, running(process, tgid));
     let works_for = heir::stands_for(goroutine, task::exchange_of(goroutine));
     // What an heir's maker inherited cannot be told here.
     works_for != 0 && works_for & HEIR == 0 && works_for != connection.exchange
@@ -74,7 +69,7 @@ pub fn has_moved_on(process: *mut Process, tgid: u32, connection: &Connection) -
 #[inline(always)]
 pub fn serve(tgid: u32, id: u64, connection: &Connection) {
     if id != 0 {
-        task::set(handle(tgid, id), connection.exchange);
+        task::set(Handle::new(tgid, id), connection.exchange);
     }
 }
 
@@ -85,12 +80,6 @@ fn layout() -> Option<(GoLayout, u32)> {
     let process = traced::process(tgid)?;
     // SAFETY: as above.
     unsafe { ((*process).policy == Policy::Goroutine as u32).then_some(((*process).layout.go, tgid)) }
-}
-
-#[inline(always)]
-fn register(ctx: &ProbeContext, index: usize) -> u64 {
-    // SAFETY: the context is a pt_regs; the load is checked by the verifier.
-    unsafe { core::ptr::read_volatile(ctx.as_ptr().cast::<u64>().add(index)) }
 }
 
 /// `runqput(p, newg, …)`, called on the scheduler's stack for a goroutine that a `go` statement has just made: it works

@@ -11,14 +11,14 @@ use aya_ebpf::{
     maps::LruHashMap,
     programs::ProbeContext,
 };
-use sockspan_ebpf::{Process, process_flag};
+use sockspan_ebpf::Process;
 
 use crate::kernel::{
     arch,
     connection::Connection,
     context::{self, Handle, Work},
     probe::{argument, traced_ids},
-    task,
+    task, traced,
 };
 
 /// The greenlet that runs on a thread.
@@ -47,11 +47,6 @@ static RUNNING: LruHashMap<u32, Running> = LruHashMap::with_max_entries(16384, 0
 #[map]
 static LENT: LruHashMap<Handle, Lent> = LruHashMap::with_max_entries(16384, 0);
 
-#[inline(always)]
-fn handle(tgid: u32, greenlet: u64) -> Handle {
-    Handle { tgid: u64::from(tgid), address: greenlet }
-}
-
 /// The greenlet that runs on the thread; 0 if that is not known.
 #[inline(always)]
 pub fn running(tid: u32, tgid: u32) -> u64 {
@@ -75,8 +70,7 @@ pub fn forget(tid: u32) {
 /// The exchange that the greenlet running on the thread works for; 0 for none.
 #[inline(always)]
 pub fn current(process: *mut Process, tid: u32, tgid: u32) -> u64 {
-    // SAFETY: a map value stays valid while the program runs.
-    if unsafe { (*process).flags } & process_flag::MULTIPLEXED != 0 {
+    if traced::is_multiplexed(process) {
         return 0;
     }
     works_for(tid, tgid)
@@ -84,7 +78,7 @@ pub fn current(process: *mut Process, tid: u32, tgid: u32) -> u64 {
 
 #[inline(always)]
 fn works_for(tid: u32, tgid: u32) -> u64 {
-    let greenlet = handle(tgid, running(tid, tgid));
+    let greenlet = Handle::new(tgid, running(tid, tgid));
     if greenlet.address == 0 {
         return 0;
     }
@@ -100,14 +94,14 @@ fn works_for(tid: u32, tgid: u32) -> u64 {
 #[inline(always)]
 pub fn serve(tgid: u32, greenlet: u64, connection: &Connection) {
     if greenlet != 0 {
-        task::set(handle(tgid, greenlet), connection.exchange);
+        task::set(Handle::new(tgid, greenlet), connection.exchange);
     }
 }
 
 /// Whether the greenlet that answers has read another request since: it is an event loop of its own, and proves nothing.
 #[inline(always)]
 pub fn has_moved_on(tid: u32, tgid: u32, connection: &Connection) -> bool {
-    let own = task::exchange_of(handle(tgid, running(tid, tgid)));
+    let own = task::exchange_of(Handle::new(tgid, running(tid, tgid)));
     own != 0 && own != connection.exchange
 }
 
@@ -132,7 +126,7 @@ pub fn greenlet_switch(ctx: ProbeContext) -> u32 {
 #[uprobe]
 pub fn greenlet_lend(ctx: ProbeContext) -> u32 {
     let Some((tgid, tid)) = traced_ids() else { return 0 };
-    let made = handle(tgid, argument(&ctx, 0));
+    let made = Handle::new(tgid, argument(&ctx, 0));
     let exchange = works_for(tid, tgid);
     task::set(made, 0);
     if exchange == 0 {
@@ -147,7 +141,7 @@ pub fn greenlet_lend(ctx: ProbeContext) -> u32 {
 #[uprobe]
 pub fn greenlet_make(ctx: ProbeContext) -> u32 {
     let Some((tgid, _)) = traced_ids() else { return 0 };
-    let made = handle(tgid, argument(&ctx, 0));
+    let made = Handle::new(tgid, argument(&ctx, 0));
     task::set(made, 0);
     let _ = LENT.remove(made);
     0
@@ -157,6 +151,6 @@ pub fn greenlet_make(ctx: ProbeContext) -> u32 {
 #[uprobe]
 pub fn greenlet_thread(_ctx: ProbeContext) -> u32 {
     let Some((tgid, tid)) = traced_ids() else { return 0 };
-    let _ = LENT.remove(handle(tgid, running(tid, tgid)));
+    let _ = LENT.remove(Handle::new(tgid, running(tid, tgid)));
     0
 }

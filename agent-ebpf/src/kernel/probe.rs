@@ -4,11 +4,17 @@ use aya_ebpf::{EbpfContext as _, programs::ProbeContext};
 
 use crate::kernel::{arch, read, traced};
 
+/// A register at the probed place, by its index in `struct pt_regs`.
+#[inline(always)]
+pub fn register(ctx: &ProbeContext, index: usize) -> u64 {
+    // SAFETY: the context is a pt_regs; the load is checked by the verifier.
+    unsafe { core::ptr::read_volatile(ctx.as_ptr().cast::<u64>().add(index)) }
+}
+
 /// An argument of the probed function.
 #[inline(always)]
 pub fn argument(ctx: &ProbeContext, index: usize) -> u64 {
-    // SAFETY: the context is a pt_regs; the load is checked by the verifier.
-    unsafe { core::ptr::read_volatile(ctx.as_ptr().cast::<u64>().add(arch::FUNCTION[index & 1])) }
+    register(ctx, arch::FUNCTION[index & 1])
 }
 
 /// `(tgid, tid)` of the current task, if its process is traced.

@@ -47,3 +47,10 @@ pub fn watch_all() -> bool {
     // SAFETY: a static of this program, patched before it is loaded, never written by it.
     unsafe { core::ptr::read_volatile(&raw const WATCH_ALL) != 0 }
 }
+
+/// Whether the process was found to serve several requests by turns: its threads and tasks are no evidence.
+#[inline(always)]
+pub fn is_multiplexed(process: *mut Process) -> bool {
+    // SAFETY: a map value stays valid while the program runs.
+    (unsafe { (*process).flags }) & process_flag::MULTIPLEXED != 0
+}

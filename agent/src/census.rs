@@ -26,7 +26,7 @@ use sockspan_ebpf::{EventKind, Layout, Lifecycle, Policy, process_flag};
 use crate::{
     capture::{Traced, chain},
     kubernetes::{self, Cache, Decision},
-    process::{Glance, Host, Listeners, Process, Procfs, Runtime, resource, selection::Selection},
+    process::{Glance, Host, Identity, Listeners, Process, Procfs, Runtime, resource, selection::Selection},
     settings::Hooked,
     span::{Attribute, Resource, Value},
 };
@@ -293,6 +293,10 @@ impl Census {
 
     fn arrive(&mut self, process: &Process, left: Entry, moment: Moment) -> Vec<News> {
         let (pid, reason) = (process.pid(), left.reason.clone());
+        if process.is_ending && moment == Moment::Fork {
+            // What its parent is says more of it than what can still be read.
+            return Vec::new();
+        }
         let runtime = Runtime::detect(&self.procfs, process);
         if let Some(why) = self.instrumentation(process, &runtime) {
             return self.leave_instrumented(left, &why);
@@ -358,6 +362,12 @@ impl Census {
         resource
     }
 
+    /// The process that is still the one it was, and goes on: of one that ends, more was known before.
+    fn going_on(&self, pid: u32, identity: Identity) -> Option<Process> {
+        let process = self.procfs.process(pid).ok()?;
+        (process.identity == identity && !process.is_ending).then_some(process)
+    }
+
     /// Judges a traced process anew. A runtime shows itself only when it is used: a Python that has begun to run
     /// asyncio since is no longer one whose threads prove anything, and never will be.
     fn reconsider(&mut self, pid: u32) -> Vec<News> {
@@ -370,10 +380,7 @@ impl Census {
             }
             return Vec::new();
         }
-        let Ok(process) = self.procfs.process(pid) else { return Vec::new() };
-        if process.identity != entry.identity {
-            return Vec::new();
-        }
+        let Some(process) = self.going_on(pid, entry.identity) else { return Vec::new() };
         let runtime = Runtime::detect(&self.procfs, &process);
         let Judgement { policy, layout, causality } = self.judge(&process, &runtime, Moment::Found);
         if entry.lapsed && policy == Policy::Thread {

@@ -191,8 +191,13 @@ impl Agent {
 
     /// Keeps it from doing anything for a while.
     pub fn freeze(&self, time: Duration) {
+        self.freeze_while(|| std::thread::sleep(time));
+    }
+
+    /// Keeps it from doing anything meanwhile.
+    pub fn freeze_while(&self, meanwhile: impl FnOnce()) {
         self.process.signal(Signal::SIGSTOP);
-        std::thread::sleep(time);
+        meanwhile();
         self.process.signal(Signal::SIGCONT);
     }
 

@@ -15,7 +15,11 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{given, load::Load, wait_until};
+use crate::{
+    given,
+    load::{self, Load},
+    wait_until,
+};
 
 /// How long pods may take to run.
 const ROLLOUT: &str = "--timeout=180s";
@@ -217,9 +221,24 @@ impl Namespace {
             assert!(wait_until(Duration::from_secs(60), taken), "{service} at {address} takes no connection");
         }
         // Until the cluster's DNS knows its Services, a request waits 10 s for a name.
-        let load = Load::get(0, "/products").to(self.service("frontend")).connecting();
-        let quick = || load.run(1).iter().all(|a| a.status.is_some() && a.end - a.start < 2_000_000_000);
-        assert!(wait_until(Duration::from_secs(60), quick), "the frontend does not find the product service");
+        let load = Load::post(0, "/checkout").to(self.service("frontend")).connecting();
+        let mut last = String::new();
+        let serves = wait_until(Duration::from_secs(60), || {
+            let answers = load.run(1);
+            last = load::statuses(&answers);
+            answers.iter().all(|a| a.status == Some(200) && a.end - a.start < 2_000_000_000)
+        });
+        assert!(serves, "a checkout takes more than 2 s, or fails: {last}; {}", self.logs());
+    }
+
+    /// The last that its pods wrote, for people.
+    pub fn logs(&self) -> String {
+        let logs = |pod: &Value| {
+            let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+            let arguments = ["logs", "--namespace", &self.name, "--tail=10", name];
+            format!("--- {name}\n{}", self.cluster.attempt(&arguments, "").unwrap_or_else(|error| error))
+        };
+        self.pods("").iter().map(logs).collect::<Vec<_>>().join("\n")
     }
 
     /// Where a Service answers.

@@ -3,6 +3,7 @@
 //! In: [`Load`]. Out: an [`Answer`] for each request, with its status and the time in which it was under way.
 
 use std::{
+    collections::BTreeMap,
     io,
     net::SocketAddr,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -185,6 +186,17 @@ pub fn now() -> u64 {
 /// How many answers have this status.
 pub fn count(answers: &[Answer], status: u16) -> usize {
     answers.iter().filter(|answer| answer.status == Some(status)).count()
+}
+
+/// How many answers have which status, for people.
+pub fn statuses(answers: &[Answer]) -> String {
+    let mut counts = BTreeMap::new();
+    answers.iter().for_each(|answer| *counts.entry(answer.status).or_insert(0) += 1);
+    let line = |(status, count): (Option<u16>, usize)| match status {
+        Some(status) => format!("{count} x {status}"),
+        None => format!("{count} without an answer"),
+    };
+    counts.into_iter().map(line).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

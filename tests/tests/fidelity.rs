@@ -9,10 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::signal::Signal;
 use sockspan_tests::{
     agent::Launch,
     child::Running,
-    given::{Mode, modes},
+    given::{self, Mode, modes},
     http,
     judge::{self, Request, Verdict, shape::shapes},
     load::{self, Answer, Load},
@@ -23,6 +24,7 @@ use sockspan_tests::{
     shop,
     span::{Kind, Span},
     stage::{Stage, stop_all, together},
+    wait_until,
 };
 
 /// The least share of SERVER spans that lie within their CLIENT.
@@ -216,6 +218,20 @@ for line in sys.stdin:
     print('done', flush=True)
 ";
 
+/// A server that says where it listens.
+const SERVING: &str = "
+import http.server, os, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header('Content-Length', '2')
+        self.end_headers()
+        self.wfile.write(b'ok')
+server = http.server.HTTPServer(('127.0.0.1', 0), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
+";
+
 /// A request that nobody answers is told by both ends, as what it was.
 #[test]
 fn a_server_that_leaves_without_an_answer() {
@@ -234,6 +250,35 @@ fn a_server_that_leaves_without_an_answer() {
         }
     }
     stop_all(stages);
+}
+
+/// A server that is killed at its first answer, and looked at only when it shows little more than its id: its span is
+/// told as its own.
+#[test]
+fn a_server_that_is_killed_before_it_is_looked_at() {
+    for mode in modes() {
+        let mut python = Running::spawn(
+            "python3",
+            Command::new("python3").args(["-c", SERVING]).env("OTEL_SERVICE_NAME", "lone"),
+        );
+        let listens = || python.output().trim().parse::<u16>();
+        wait_until(given::limit(Duration::from_secs(20)), || listens().is_ok());
+        let port = listens().expect("it says where it listens");
+        let stage = Stage::trace(mode, &[python.pid()]);
+        stage.agent.freeze_while(|| {
+            assert_eq!(http::get(port, "/last").expect("it answers").status, 200);
+            // Nobody waits for it yet: a zombie, until the agent has read of it.
+            python.signal(Signal::SIGKILL);
+            thread::sleep(Duration::from_millis(50));
+        });
+        let spans = stage.spans(1);
+        assert_eq!(spans.len(), 1, "{mode}: {}", stage.drops());
+        let told = |key: &str| spans[0].resource.get(key).map(String::as_str);
+        let named = (told("service.name"), told("process.runtime.name"));
+        assert_eq!(named, (Some("lone"), Some("cpython")), "{mode}: {:#?}", spans[0].resource);
+        stage.stop();
+        python.kill();
+    }
 }
 
 /// Where events are lost, spans and links are missing; none may be wrong, nor lead nowhere.

@@ -29,6 +29,11 @@ impl Memory {
     pub fn new(process: &Process, runtime: &Runtime, seat: &Seat) -> Box<Self> {
         Box::new(Self { process: process.clone(), runtime: runtime.clone(), seat: seat.clone() })
     }
+
+    /// The process as it was.
+    pub fn process(&self) -> (Process, Runtime) {
+        (self.process.clone(), self.runtime.clone())
+    }
 }
 
 /// Those that are remembered, the oldest first.

@@ -11,7 +11,7 @@ use super::{Arrival, Census, Entry, Glance, Moment, News, departed::Memory, seat
 use crate::{
     kubernetes::{Decision, Facts, Pod, facts},
     metrics::Watched,
-    process::Runtime,
+    process::{Process, Runtime},
 };
 
 /// Processes that are left alone are listed up to this number; more are not worth their memory.
@@ -209,11 +209,10 @@ impl Census {
     fn refresh(&mut self, entry: Entry, seat: &Seat, rule: &str) -> Vec<News> {
         let (pid, facts) = (entry.pid, self.facts(seat));
         let changed = entry.facts != facts;
-        let process = changed.then(|| self.procfs.process(pid).ok()).flatten();
+        let known = changed.then(|| self.known_of(&entry)).flatten();
         let mut entry = Entry { reason: rule.to_owned(), ..entry }.seated(seat, rule);
         let mut news = Vec::new();
-        if let Some(process) = process.filter(|process| process.identity == entry.identity) {
-            let runtime = Runtime::detect(&self.procfs, &process);
+        if let Some((process, runtime)) = known {
             let resource = self.resource(&process, &runtime, facts.as_ref());
             entry.service = Some(resource.service_name.clone());
             entry.facts = facts;
@@ -223,6 +222,16 @@ impl Census {
         }
         self.lock().insert(pid, entry);
         news
+    }
+
+    /// What can be read of a process; of one that ends, what is remembered.
+    fn known_of(&self, entry: &Entry) -> Option<(Process, Runtime)> {
+        let read = |process: Process| {
+            let runtime = Runtime::detect(&self.procfs, &process);
+            (process, runtime)
+        };
+        let remembered = || entry.memory.as_ref().map(|memory| memory.process());
+        self.going_on(entry.pid, entry.identity).map(read).or_else(remembered)
     }
 
     /// Other rules are in effect: every pod is decided anew, and what they need is kept of each.

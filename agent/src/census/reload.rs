@@ -131,8 +131,8 @@ impl Census {
     fn rename(&mut self) -> Vec<News> {
         let mut news = Vec::new();
         for pid in self.traced_now() {
-            let Ok(process) = self.procfs.process(pid) else { continue };
             let Some(before) = self.lock().get(&pid).cloned() else { continue };
+            let Some(process) = self.going_on(pid, before.identity) else { continue };
             let runtime = Runtime::detect(&self.procfs, &process);
             let resource = self.resource(&process, &runtime, before.facts.as_ref());
             let name = Some(&resource.service_name);

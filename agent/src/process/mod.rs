@@ -126,6 +126,8 @@ pub struct Process {
     pub container_id: Option<String>,
     /// Inode of its network namespace.
     pub network_namespace: Option<u64>,
+    /// Its first thread ends, or has ended: little of the above can be read any more.
+    pub is_ending: bool,
 }
 
 impl Process {

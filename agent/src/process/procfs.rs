@@ -10,6 +10,8 @@ use super::{Environment, Identity, Loads, Process, cgroup};
 
 /// Bytes read of one file; `cmdline` of a JVM with a long class path is the largest that matters.
 const MAX_FILE: u64 = 2 << 20;
+/// Of a task's flags: it ends, and its memory, files and executable are gone or about to go.
+const PF_EXITING: u32 = 0x4;
 /// A variable with a value of more bytes counts as not set.
 const MAX_VARIABLE: usize = 16 << 10;
 
@@ -113,7 +115,7 @@ impl Procfs {
     /// # Errors
     /// See [`Error`].
     pub fn process(&self, pid: u32) -> Result<Process, Error> {
-        let Stat { identity, parent, comm } = self.stat(pid)?;
+        let Stat { identity, parent, comm, .. } = self.stat(pid)?;
         let cgroups = self.cgroups(pid);
         let process = Process {
             identity,
@@ -126,9 +128,13 @@ impl Procfs {
             container_id: cgroup::container_id(&cgroups),
             cgroups,
             network_namespace: self.network_namespace(pid),
+            is_ending: false,
         };
-        // What was read in between belongs to this process only if it still is this process.
-        if self.stat(pid)?.identity == identity { Ok(process) } else { Err(Error::Gone(pid)) }
+        // What was read in between belongs to this process only if it still is this process, and is all there is to read only
+        // if it was not about to end.
+        let after = self.stat(pid)?;
+        let process = Process { is_ending: after.is_ending, ..process };
+        if after.identity == identity { Ok(process) } else { Err(Error::Gone(pid)) }
     }
 
     /// Inode of the network namespace of `pid`.
@@ -163,6 +169,7 @@ struct Stat {
     identity: Identity,
     parent: u32,
     comm: String,
+    is_ending: bool,
 }
 
 /// `pid (comm) state ppid … starttime …`, where comm may hold blanks and parentheses.
@@ -172,9 +179,11 @@ fn parse_stat(bytes: &[u8], pid: u32, boot_id: u128) -> Option<Stat> {
     let (_, comm) = head.split_once('(')?;
     let mut fields = fields.split_ascii_whitespace();
     let parent = fields.nth(1)?.parse().ok()?;
-    // Field 22 by proc(5)'s count; the parent was field 4.
-    let start_ticks = fields.nth(17)?.parse().ok()?;
-    Some(Stat { identity: Identity { pid, start_ticks, boot_id }, parent, comm: comm.to_owned() })
+    // Fields 9 and 22 by proc(5)'s count; the parent was field 4.
+    let flags: u32 = fields.nth(4)?.parse().ok()?;
+    let start_ticks = fields.nth(12)?.parse().ok()?;
+    let identity = Identity { pid, start_ticks, boot_id };
+    Some(Stat { identity, parent, comm: comm.to_owned(), is_ending: flags & PF_EXITING != 0 })
 }
 
 fn lossy(bytes: &[u8]) -> String {
@@ -232,6 +241,7 @@ mod tests {
         let rest = "S 7 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 88123 9 9";
         let stat = parse_stat(format!("42 (a) b (c)) {rest}").as_bytes(), 42, 1).unwrap();
         assert_eq!((stat.comm.as_str(), stat.parent, stat.identity.start_ticks), ("a) b (c)", 7, 88123));
+        assert!(!stat.is_ending);
         for bad in ["", "42", "42 (a", "42 (a) S", "42 (a) S x 1 1", "42 (a) S 7 1 1 0 -1 4194560 1 2 3 4"] {
             assert_eq!(parse_stat(bad.as_bytes(), 42, 1), None, "{bad}");
         }
@@ -267,6 +277,19 @@ mod tests {
     }
 
     #[test]
+    fn who_has_ended_is_known_by_it() {
+        let procfs = Procfs::new("/proc").unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        // Nobody has waited for it: its last state stays.
+        let ended = || procfs.process(child.id()).unwrap().is_ending;
+        assert!((0..500).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            ended()
+        }));
+        child.wait().unwrap();
+    }
+
+    #[test]
     fn a_replaced_executable_keeps_its_name() {
         assert_eq!(without_deleted("/usr/bin/node (deleted)".into()), Path::new("/usr/bin/node"));
     }
@@ -278,6 +301,7 @@ mod tests {
         assert_eq!(process.executable, std::env::current_exe().ok());
         assert_eq!(process.directory, std::env::current_dir().ok());
         assert_eq!(procfs.identity(process.pid()).unwrap(), process.identity);
+        assert!(!process.is_ending);
         assert!(Procfs::new("/nowhere").is_err());
     }
 }

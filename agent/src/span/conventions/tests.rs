@@ -332,6 +332,8 @@ fn the_path_of_any_form_of_target() {
         ("/r?u=http://x/y", "/r"),
         ("*", "*"),
         ("host:443", ""),
+        ("a?b:443", "a"),
+        ("a/b:443", "a/b:443"),
     ] {
         assert_eq!(path(target.as_bytes()), expected.as_bytes(), "{target}");
     }

@@ -59,7 +59,9 @@ impl<'a> Target<'a> {
             let path = if path.is_empty() { b"/" } else { path };
             return Self { authority: Some(without_user(authority)), path, query };
         }
-        if !target.starts_with(b"/") && parse_port(target).is_some() {
+        // A path or a query can end like a port, too.
+        let is_authority = !target.iter().any(|b| matches!(b, b'/' | b'?'));
+        if is_authority && parse_port(target).is_some() {
             return Self { authority: Some(without_user(target)), path: b"", query: None };
         }
         let (path, query) = split_at_byte(target, b'?');

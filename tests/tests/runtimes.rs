@@ -62,15 +62,21 @@ runtimes! {
     node => "node",
     node_cluster => "node-cluster",
     python_aiohttp => "python-aiohttp",
+    python_aiohttp_lazy_pool => "python-aiohttp-lazy-pool",
     python_aiohttp_uvloop => "python-aiohttp-uvloop",
     python_flask => "python-flask",
     python_gevent => "python-gevent",
+    python_gevent_lazy_pool => "python-gevent-lazy-pool",
     python_gunicorn_gevent => "python-gunicorn-gevent",
     python_gunicorn_gthread => "python-gunicorn-gthread",
     python_gunicorn_sync => "python-gunicorn-sync",
     python_gunicorn_uvicorn => "python-gunicorn-uvicorn",
     python_uvicorn => "python-uvicorn",
+    python_uvicorn_asyncio_lazy_pool => "python-uvicorn-asyncio-lazy-pool",
+    python_uvicorn_executor => "python-uvicorn-executor",
     python_uvicorn_uvloop => "python-uvicorn-uvloop",
+    python_uvicorn_uvloop_executor => "python-uvicorn-uvloop-executor",
+    python_uvicorn_uvloop_lazy_pool => "python-uvicorn-uvloop-lazy-pool",
 }
 
 #[test]

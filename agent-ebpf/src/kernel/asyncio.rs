@@ -1,18 +1,18 @@
 //! CPython's asyncio: tasks by the `contextvars.Context` that they run in. Whatever asyncio calls, it calls in a
 //! context; a task has its own, and what is made in a context (a task, a timer, a call in a worker thread) begins
-//! with a copy of it. So a copy works for whom its original worked for when it was made.
+//! with a copy of it. So a copy works for whom its original worked for when it was made, which is believed when the copy
+//! is gone: see [`heir`]. A task that answers a request has shown before that it works for that.
 //!
 //! In: the births and deaths of contexts, told by breakpoints in CPython; what is read and sent. Out: the exchange of the
 //! context that a thread runs in. A context of which nothing is known works for nobody.
 
 use aya_ebpf::{
-    EbpfContext as _,
     helpers::generated as helper,
     macros::{map, uprobe},
     maps::LruHashMap,
     programs::ProbeContext,
 };
-use sockspan_ebpf::{Policy, Process, PythonLayout, Role};
+use sockspan_ebpf::{HEIR, Policy, Process, PythonLayout, Role};
 
 use crate::kernel::{
     call::Call,
@@ -20,6 +20,8 @@ use crate::kernel::{
     context::Handle,
     count,
     emit::load,
+    heir,
+    probe::placed,
     read,
     read::{offset, pointer},
     task, traced,
@@ -38,7 +40,7 @@ const COARSE: u32 = 2;
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Context {
-    /// The exchange it works for; 0: whatever its line says.
+    /// The exchange it works for, or what stands for that; 0: whatever its line says.
     exchange: u64,
     /// Numbers of its own and of those it descends from; 0 where that is not known.
     line: [u64; GENERATIONS],
@@ -230,8 +232,25 @@ pub fn current(process: *mut Process, tid: u32, tgid: u32, address: u64) -> u64 
     if exchange != 0 {
         return exchange;
     }
+    let key = Handle::new(tgid, address);
     // SAFETY: a map value stays valid while the program runs.
-    unsafe { CONTEXTS.get(Handle::new(tgid, address)) }.map_or(0, exchange_of)
+    let exchange = unsafe { CONTEXTS.get(key) }.map_or(0, exchange_of);
+    heir::acts(key, exchange);
+    exchange
+}
+
+/// The context of this address, which the thread runs in, answers the connection's request: so it works for that.
+#[inline(never)]
+pub fn answer(tgid: u32, address: u64, connection: &Connection) -> u32 {
+    let key = Handle::new(tgid, address);
+    let Some(context) = CONTEXTS.get_ptr_mut(key) else { return 0 };
+    // SAFETY: as above; a context is entered by one thread at a time.
+    let context = unsafe { &mut *context };
+    if context.exchange & HEIR != 0 && heir::stands_for(key, context.exchange) == connection.exchange {
+        heir::end(key, context.exchange);
+        context.exchange = connection.exchange;
+    }
+    0
 }
 
 /// The running thread has read (more of) a request of this connection: the context it runs in works for it, and so does
@@ -288,14 +307,6 @@ fn is_own_line(context: &Context, connection: &Connection) -> bool {
     connection.flags & known::ACCEPTED != 0 && younger
 }
 
-/// The register that a breakpoint was set for, by its place in `pt_regs`.
-#[inline(always)]
-fn register(ctx: &ProbeContext) -> u64 {
-    // SAFETY: the helper takes the context of the program.
-    let index = unsafe { helper::bpf_get_attach_cookie(ctx.as_ptr()) };
-    read::kernel(ctx.as_ptr() as u64 + (index & 15) * 8)
-}
-
 /// The running process, if it goes by contexts.
 #[inline(always)]
 fn process(tgid: u32) -> Option<*mut Process> {
@@ -309,22 +320,20 @@ fn process(tgid: u32) -> Option<*mut Process> {
 pub fn py_birth(ctx: ProbeContext) -> u32 {
     let (tgid, tid) = read::ids();
     let Some(process) = process(tgid) else { return 0 };
-    let (address, class) = (register(&ctx), load(&layout(process).context_type));
+    let (address, class) = (placed(&ctx), load(&layout(process).context_type));
     if address == 0 || pointer(address + 8) != class {
         return 0;
     }
-    let mut born = Context { exchange: 0, ..UNKNOWN };
+    let mut born = UNKNOWN;
     let parent = task::running(process, tid, tgid);
-    if parent != 0 {
-        // SAFETY: as above.
-        if let Some(parent) = unsafe { CONTEXTS.get(Handle::new(tgid, parent)) } {
-            born.exchange = exchange_of(parent);
-            (born.line, born.born) = (parent.line, parent.born);
-        }
-        let exchange = handed_on(process, tid, tgid, parent);
-        if exchange != 0 {
-            born.exchange = exchange;
-        }
+    // SAFETY: as above.
+    if let Some(parent) = unsafe { CONTEXTS.get(Handle::new(tgid, parent)) } {
+        (born.line, born.born) = (parent.line, parent.born);
+    }
+    let key = Handle::new(tgid, address);
+    let of = current(process, tid, tgid, parent);
+    if of != 0 {
+        born.exchange = heir::begin(key, of);
     }
     let mut i = GENERATIONS - 1;
     while i > 0 {
@@ -332,7 +341,6 @@ pub fn py_birth(ctx: ProbeContext) -> u32 {
         i -= 1;
     }
     (born.line[0], born.born[0]) = (count::new_id(), jiffies());
-    let key = Handle::new(tgid, address);
     match CONTEXTS.get_ptr_mut(key) {
         // SAFETY: as above; nobody else knows the context yet.
         Some(context) => unsafe { *context = born },
@@ -347,11 +355,17 @@ pub fn py_birth(ctx: ProbeContext) -> u32 {
 #[uprobe]
 pub fn py_death(ctx: ProbeContext) -> u32 {
     let (tgid, _) = read::ids();
+    let key = Handle::new(tgid, placed(&ctx));
     if process(tgid).is_some()
-        && let Some(context) = CONTEXTS.get_ptr_mut(Handle::new(tgid, register(&ctx)))
+        && let Some(context) = CONTEXTS.get_ptr_mut(key)
     {
         // SAFETY: as above.
-        unsafe { *context = UNKNOWN };
+        let context = unsafe { &mut *context };
+        let exchange = context.exchange;
+        *context = UNKNOWN;
+        if exchange & HEIR != 0 {
+            heir::end(key, exchange);
+        }
     }
     0
 }
@@ -366,7 +380,7 @@ pub fn py_enter(ctx: ProbeContext) -> u32 {
     // SAFETY: as above.
     let reader = unsafe { &mut *reader };
     if reader.context == 0 && reader.tgid == u64::from(tgid) {
-        reader.context = register(&ctx);
+        reader.context = placed(&ctx);
     } else {
         let _ = READERS.remove(tid);
     }
@@ -383,7 +397,7 @@ pub fn py_write(ctx: ProbeContext) -> u32 {
     if load(&python.stream_handle) == 0 {
         return 0;
     }
-    let handle = pointer(register(&ctx) + u64::from(load(&python.stream_handle)));
+    let handle = pointer(placed(&ctx) + u64::from(load(&python.stream_handle)));
     let Some(descriptor) = read::user::<u32>(handle + u64::from(load(&python.handle_descriptor))) else {
         return 0;
     };
@@ -391,8 +405,11 @@ pub fn py_write(ctx: ProbeContext) -> u32 {
     let Some(c) = connection::of(sock, read::generation(sock)) else { return 0 };
     // SAFETY: as above.
     let c = unsafe { &mut *c };
-    if c.role != Role::Server as u8 {
-        c.context = current(process, tid, tgid, task::running(process, tid, tgid));
+    let running = task::running(process, tid, tgid);
+    if c.role == Role::Server as u8 {
+        answer(tgid, running, c);
+    } else {
+        c.context = current(process, tid, tgid, running);
         c.flags |= known::WRITTEN;
     }
     0

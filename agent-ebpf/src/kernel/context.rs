@@ -53,8 +53,10 @@ mod mark {
     pub const NAMED: u32 = 16;
     /// What it works for is being answered, or over.
     pub const ANSWERED: u32 = 32;
+    /// It takes work out of a pool's queue.
+    pub const POOLED: u32 = 64;
     /// What holds whatever it works for.
-    pub const LASTING: u32 = MANY | WAITS | NAMED;
+    pub const LASTING: u32 = MANY | WAITS | NAMED | POOLED;
 }
 
 /// A thread that was never idle for so long has lost count: of a connection that was forgotten, or closed unseen.
@@ -77,11 +79,6 @@ impl Handle {
 
 #[map]
 static THREADS: LruHashMap<u32, Thread> = LruHashMap::with_max_entries(16384, 0);
-
-/// Contexts put aside: by an event loop's own requests (libuv's `req`) until their callback runs, by the connections of
-/// Go's HTTP client until they carry another request.
-#[map]
-static REQUESTS: LruHashMap<Handle, Work> = LruHashMap::with_max_entries(16384, 0);
 
 #[inline(always)]
 fn thread(tid: u32, tgid: u32) -> Option<*mut Thread> {
@@ -125,12 +122,56 @@ pub fn inherit(process: *mut Process, tid: u32, tgid: u32, made: u32) {
         return;
     }
     // No call is made by that: a pool can grow before it is clear who goes on with the request.
-    // SAFETY: as above.
-    let work = thread(tid, tgid).map_or(Work::NONE, |t| believed(process, policy, unsafe { &*t }));
-    if work.exchange != 0 {
-        heir::acts(handle(tgid, tid), work.exchange);
-        let exchange = heir::begin(handle(tgid, made), work.exchange);
+    let of = acts(process, tid, tgid);
+    if of != 0 {
+        let exchange = heir::begin(handle(tgid, made), of);
         enter(made, tgid, Work { exchange, via: 0 });
+    }
+}
+
+/// What the thread works for, or stands for that, where threads are evidence; something is done in its name.
+#[inline(always)]
+pub fn acts(process: *mut Process, tid: u32, tgid: u32) -> u64 {
+    // SAFETY: as above.
+    let work =
+        thread(tid, tgid).map_or(Work::NONE, |t| believed(process, Policy::Thread as u32, unsafe { &*t }));
+    heir::acts(handle(tgid, tid), work.exchange);
+    work.exchange
+}
+
+/// The thread takes work out of a pool's queue that was put there in the name of `of`; 0: of nobody.
+#[inline(always)]
+pub fn take_work(tid: u32, tgid: u32, of: u64) {
+    if thread(tid, tgid).is_none() {
+        begin(tid, tgid, Work::NONE);
+    }
+    let Some(t) = thread(tid, tgid) else { return };
+    let exchange = if of == 0 { 0 } else { heir::begin(handle(tgid, tid), of) };
+    // SAFETY: as above.
+    let t = unsafe { &mut *t };
+    (t.work, t.marks) = (Work { exchange, via: 0 }, t.marks & mark::LASTING | mark::POOLED);
+}
+
+/// What stands for the exchange of the work that the thread took out of a pool's queue; 0 for none.
+#[inline(always)]
+fn taken(tid: u32, tgid: u32) -> u64 {
+    // SAFETY: as above.
+    let pooled = thread(tid, tgid).filter(|t| unsafe { (**t).marks } & mark::POOLED != 0);
+    // SAFETY: as above.
+    let exchange = pooled.map_or(0, |t| unsafe { (*t).work.exchange });
+    heir::acts(handle(tgid, tid), exchange);
+    exchange
+}
+
+/// The thread asks for more: one that took work before has done it.
+#[inline(always)]
+pub fn ask_for_work(tid: u32, tgid: u32) {
+    let Some(t) = thread(tid, tgid) else { return };
+    // SAFETY: as above.
+    let t = unsafe { &mut *t };
+    if t.marks & mark::POOLED != 0 {
+        heir::end(handle(tgid, tid), t.work.exchange);
+        t.work = Work::NONE;
     }
 }
 
@@ -366,7 +407,10 @@ fn distrust(process: *mut Process, tgid: u32) -> u32 {
 pub fn evidence(process: *mut Process, tid: u32, tgid: u32, task: u64) -> (Work, Evidence) {
     let policy = policy_of(process, tid, tgid);
     if task::goes_by_tasks(policy) {
-        let exchange = task::current(process, tid, tgid, task);
+        let mut exchange = task::current(process, tid, tgid, task);
+        if exchange == 0 {
+            exchange = taken(tid, tgid);
+        }
         let evidence = if exchange == 0 { Evidence::None } else { Evidence::Task };
         return (Work { exchange, via: 0 }, evidence);
     }
@@ -387,33 +431,4 @@ fn believed(process: *mut Process, policy: u32, t: &Thread) -> Work {
     let alone = t.shared == 0 && !traced::is_multiplexed(process);
     let sound = policy == Policy::Loop as u32 || (policy == Policy::Thread as u32 && alone);
     if sound { t.work } else { Work::NONE }
-}
-
-/// Puts the thread's context aside under a request of its event loop; `mark` is added to how it came there.
-#[inline(always)]
-pub fn save(tid: u32, tgid: u32, request: u64, mark: u64) {
-    let mut work = current(tid, tgid);
-    work.via |= mark;
-    put_aside(tgid, request, work);
-}
-
-/// Takes up the context that was put aside under a request; none if there was none.
-#[inline(always)]
-pub fn resume(tid: u32, tgid: u32, request: u64) {
-    let work = put_aside_for(tgid, request);
-    let _ = REQUESTS.remove(Handle::new(tgid, request));
-    enter(tid, tgid, work);
-}
-
-/// Puts what is worked for aside under an object of the program's.
-#[inline(always)]
-pub fn put_aside(tgid: u32, object: u64, work: Work) {
-    let _ = REQUESTS.insert(Handle::new(tgid, object), work, 0);
-}
-
-/// What was put aside under an object.
-#[inline(always)]
-pub fn put_aside_for(tgid: u32, object: u64) -> Work {
-    // SAFETY: copied out at once.
-    unsafe { REQUESTS.get(Handle::new(tgid, object)) }.map_or(Work::NONE, |work| *work)
 }

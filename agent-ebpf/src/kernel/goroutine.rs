@@ -10,7 +10,7 @@ use aya_ebpf::{macros::uprobe, programs::ProbeContext};
 use sockspan_ebpf::{GoLayout, HEIR, Policy, Process};
 
 use crate::kernel::{
-    arch,
+    arch, aside,
     connection::Connection,
     context::{self, Handle, Work},
     heir,
@@ -130,7 +130,7 @@ pub fn go_send(ctx: ProbeContext) -> u32 {
 fn send(ctx: &ProbeContext) -> Option<()> {
     let (layout, tgid) = layout()?;
     let exchange = named(&layout, tgid, register(ctx, arch::GOROUTINE)).map_or(0, exchange_of);
-    context::put_aside(tgid, register(ctx, arch::GO_FUNCTION[0]), Work { exchange, via: 0 });
+    aside::put(tgid, register(ctx, arch::GO_FUNCTION[0]), Work { exchange, via: 0 });
     Some(())
 }
 
@@ -145,6 +145,6 @@ pub fn go_write(ctx: ProbeContext) -> u32 {
 fn write(ctx: &ProbeContext) -> Option<()> {
     let (layout, tgid) = layout()?;
     let writer = named(&layout, tgid, register(ctx, arch::GOROUTINE))?;
-    task::set(writer, context::put_aside_for(tgid, register(ctx, arch::GO_FUNCTION[0])).exchange);
+    task::set(writer, aside::under(tgid, register(ctx, arch::GO_FUNCTION[0])).exchange);
     Some(())
 }

@@ -2,9 +2,8 @@
 //! and one in CPython, in the traced process alone.
 //!
 //! The greenlet that reads a request works for it. One that is made while another works for an exchange works for that
-//! too: it is lent. But not on another thread, where gevent's pool has its workers; and not as a thread of Python's,
-//! which gevent makes a greenlet of: a pool's workers take the work of all who come. A thread that changes no greenlets is
-//! left to [`context`].
+//! too: it is lent, and believed when the greenlet ends; see [`heir`]. But not on another thread, where gevent's pool has
+//! its workers. A thread that changes no greenlets is left to [`context`].
 
 use aya_ebpf::{
     macros::{map, uprobe},
@@ -17,6 +16,7 @@ use crate::kernel::{
     arch,
     connection::Connection,
     context::{self, Handle, Work},
+    heir,
     probe::{argument, traced_ids},
     task, traced,
 };
@@ -35,6 +35,7 @@ struct Running {
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Lent {
+    /// What stands for its maker's exchange until it ends.
     exchange: u64,
     /// The thread that it was made on.
     tid: u64,
@@ -73,7 +74,15 @@ pub fn current(process: *mut Process, tid: u32, tgid: u32) -> u64 {
     if traced::is_multiplexed(process) {
         return 0;
     }
-    works_for(tid, tgid)
+    acts(tid, tgid)
+}
+
+/// The exchange in whose name the greenlet that runs on the thread does something now, or what stands for it; 0 for none.
+#[inline(always)]
+fn acts(tid: u32, tgid: u32) -> u64 {
+    let exchange = works_for(tid, tgid);
+    heir::acts(Handle::new(tgid, running(tid, tgid)), exchange);
+    exchange
 }
 
 #[inline(always)]
@@ -127,30 +136,41 @@ pub fn greenlet_switch(ctx: ProbeContext) -> u32 {
 pub fn greenlet_lend(ctx: ProbeContext) -> u32 {
     let Some((tgid, tid)) = traced_ids() else { return 0 };
     let made = Handle::new(tgid, argument(&ctx, 0));
-    let exchange = works_for(tid, tgid);
+    let of = acts(tid, tgid);
     task::set(made, 0);
-    if exchange == 0 {
+    if of == 0 {
         let _ = LENT.remove(made);
     } else {
-        let _ = LENT.insert(made, Lent { exchange, tid: u64::from(tid) }, 0);
+        let _ = LENT.insert(made, Lent { exchange: heir::begin(made, of), tid: u64::from(tid) }, 0);
     }
     0
 }
 
-/// `MainGreenlet(…)`, and every greenlet where it cannot be told which of them are threads: it works for nobody.
+/// `PythonState::did_finish(tstate)`: the greenlet that runs has done what it was made for. Where one that never did is torn
+/// down, no thread's state is given, and another may run.
+#[uprobe]
+pub fn greenlet_end(ctx: ProbeContext) -> u32 {
+    let Some((tgid, tid)) = traced_ids() else { return 0 };
+    let ended = Handle::new(tgid, running(tid, tgid));
+    if argument(&ctx, 1) == 0 {
+        return 0;
+    }
+    // SAFETY: copied out at once.
+    if let Some(lent) = unsafe { LENT.get(ended) }.copied() {
+        let _ = LENT.remove(ended);
+        // One that has read a request since worked for that.
+        let own = task::exchange_of(ended);
+        heir::end(ended, if own == 0 { lent.exchange } else { own });
+    }
+    0
+}
+
+/// `MainGreenlet(…)`: it works for nobody.
 #[uprobe]
 pub fn greenlet_make(ctx: ProbeContext) -> u32 {
     let Some((tgid, _)) = traced_ids() else { return 0 };
     let made = Handle::new(tgid, argument(&ctx, 0));
     task::set(made, 0);
     let _ = LENT.remove(made);
-    0
-}
-
-/// `_thread.get_native_id()`: with that a thread of Python's begins. Whoever it was made by, what it does is not known.
-#[uprobe]
-pub fn greenlet_thread(_ctx: ProbeContext) -> u32 {
-    let Some((tgid, tid)) = traced_ids() else { return 0 };
-    let _ = LENT.remove(Handle::new(tgid, running(tid, tgid)));
     0
 }

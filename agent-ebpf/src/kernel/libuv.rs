@@ -11,6 +11,7 @@ use aya_ebpf::{
 use sockspan_ebpf::{Role, via};
 
 use crate::kernel::{
+    aside,
     connection::{self, known},
     context::{self, Work},
     probe::{argument, traced_ids},
@@ -51,7 +52,7 @@ fn callback(tid: u32, tgid: u32) -> Option<*mut Callback> {
 #[uprobe]
 pub fn uv_save_first(ctx: ProbeContext) -> u32 {
     if let Some((tgid, tid)) = traced_ids() {
-        context::save(tid, tgid, argument(&ctx, 0), 0);
+        aside::save(tid, tgid, argument(&ctx, 0), 0);
     }
     0
 }
@@ -60,7 +61,7 @@ pub fn uv_save_first(ctx: ProbeContext) -> u32 {
 #[uprobe]
 pub fn uv_save_second(ctx: ProbeContext) -> u32 {
     if let Some((tgid, tid)) = traced_ids() {
-        context::save(tid, tgid, argument(&ctx, 1), 0);
+        aside::save(tid, tgid, argument(&ctx, 1), 0);
     }
     0
 }
@@ -69,7 +70,7 @@ pub fn uv_save_second(ctx: ProbeContext) -> u32 {
 #[uprobe]
 pub fn uv_save_work(ctx: ProbeContext) -> u32 {
     if let Some((tgid, tid)) = traced_ids() {
-        context::save(tid, tgid, argument(&ctx, 1), via::WORK);
+        aside::save(tid, tgid, argument(&ctx, 1), via::WORK);
     }
     0
 }
@@ -79,7 +80,7 @@ pub fn uv_save_work(ctx: ProbeContext) -> u32 {
 #[uprobe]
 pub fn uv_resume(ctx: ProbeContext) -> u32 {
     if let Some((tgid, tid)) = traced_ids() {
-        context::resume(tid, tgid, argument(&ctx, 0));
+        aside::resume(tid, tgid, argument(&ctx, 0));
         let work = context::current(tid, tgid);
         if work.exchange == 0 {
             let _ = CALLBACKS.remove(tid);

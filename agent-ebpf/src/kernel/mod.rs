@@ -3,6 +3,7 @@
 //! and [`context`] remember, [`report`] and [`emit`] tell the agent.
 
 mod arch;
+mod aside;
 mod asyncio;
 mod call;
 mod connection;
@@ -17,6 +18,7 @@ mod lifecycle;
 mod message;
 mod names;
 mod observe;
+mod pool;
 mod probe;
 mod read;
 mod recognise;

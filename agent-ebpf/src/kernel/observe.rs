@@ -175,6 +175,7 @@ fn response(call: &mut Call, c: &mut Connection, process: *mut Process) -> bool 
         c.phase = RESPONSE;
         if c.role == Role::Server as u8 {
             context::answer(process, call.tid, call.tgid, c);
+            task::answer(process, call.tgid, load(&call.task), c);
         }
         if token != Token::None {
             c.budget[side] = head_limit();

@@ -1,6 +1,6 @@
 //! What all breakpoints in traced processes begin with.
 
-use aya_ebpf::{EbpfContext as _, programs::ProbeContext};
+use aya_ebpf::{EbpfContext as _, helpers::generated as helper, programs::ProbeContext};
 
 use crate::kernel::{arch, read, traced};
 
@@ -9,6 +9,14 @@ use crate::kernel::{arch, read, traced};
 pub fn register(ctx: &ProbeContext, index: usize) -> u64 {
     // SAFETY: the context is a pt_regs; the load is checked by the verifier.
     unsafe { core::ptr::read_volatile(ctx.as_ptr().cast::<u64>().add(index)) }
+}
+
+/// The register that a breakpoint was set for, by its place in `pt_regs`.
+#[inline(always)]
+pub fn placed(ctx: &ProbeContext) -> u64 {
+    // SAFETY: the helper takes the context of the program.
+    let index = unsafe { helper::bpf_get_attach_cookie(ctx.as_ptr()) };
+    read::kernel(ctx.as_ptr() as u64 + (index & 15) * 8)
 }
 
 /// An argument of the probed function.

@@ -80,6 +80,14 @@ pub fn serve(process: *mut Process, call: &Call, connection: &mut Connection) {
     }
 }
 
+/// This task answers the connection's request.
+#[inline(always)]
+pub fn answer(process: *mut Process, tgid: u32, task: u64, connection: &Connection) {
+    if task != 0 && policy(process) == Some(Policy::Asyncio) {
+        asyncio::answer(tgid, task, connection);
+    }
+}
+
 /// Whether the task that begins to answer has taken up another request since: then tasks are no evidence either.
 #[inline(always)]
 pub fn has_moved_on(process: *mut Process, tid: u32, tgid: u32, connection: &Connection) -> bool {

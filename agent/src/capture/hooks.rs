@@ -8,6 +8,7 @@ mod go;
 mod greenlet;
 mod method;
 mod node;
+mod pools;
 mod python;
 mod waits;
 
@@ -23,6 +24,7 @@ use object::{
 };
 
 pub use go::{Goroutines, Unfit, go};
+pub use pools::pools;
 pub use python::python;
 pub use waits::waits;
 
@@ -72,17 +74,9 @@ pub fn node(files: &[PathBuf]) -> Hooks {
     found
 }
 
-/// Greenlet's hooks in `modules`, its own and copies of it, and what tells threads from other greenlets in `pythons`:
-/// the executable, or libpython.
-pub fn greenlet(modules: &[PathBuf], pythons: &[PathBuf]) -> Hooks {
-    let thread = pythons.iter().flat_map(|file| greenlet::thread(file)).collect::<Vec<_>>();
-    let rules = if thread.is_empty() { &greenlet::ALONE } else { &greenlet::LENDING };
-    let mut found = find(modules, &greenlet::PREFIXES, rules);
-    if thread.is_empty() {
-        found.absent.push("_thread.get_native_id".into());
-    }
-    found.hooks.extend(thread);
-    found
+/// Greenlet's hooks in `modules`, its own and copies of it.
+pub fn greenlet(modules: &[PathBuf]) -> Hooks {
+    find(modules, &greenlet::PREFIXES, &greenlet::RULES)
 }
 
 /// What begins with one of `prefixes` in `files`, by `rules`.

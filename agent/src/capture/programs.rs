@@ -40,7 +40,7 @@ const LIFECYCLE: [&str; 4] =
 const SOCKET: [&str; 2] = ["sock_send_length", "sock_recv_length"];
 
 /// The programs that uprobes run.
-pub const UPROBES: [&str; 22] = [
+pub const UPROBES: [&str; 25] = [
     "uv_save_first",
     "uv_save_second",
     "uv_save_work",
@@ -52,8 +52,8 @@ pub const UPROBES: [&str; 22] = [
     "uv_end",
     "greenlet_switch",
     "greenlet_lend",
+    "greenlet_end",
     "greenlet_make",
-    "greenlet_thread",
     "py_birth",
     "py_death",
     "py_enter",
@@ -63,6 +63,9 @@ pub const UPROBES: [&str; 22] = [
     "go_send",
     "go_write",
     "thread_waits",
+    "pool_put",
+    "pool_ask",
+    "pool_take",
 ];
 
 /// The reader is woken when one part in so many of the ring buffer is full.

@@ -77,6 +77,12 @@ impl Traced {
         self.held.get(&tgid).is_some_and(|held| !held.is_empty())
     }
 
+    /// Whether these are a process's hooks, and it has no others.
+    pub fn has_exactly(&self, tgid: u32, hooks: &[Hook]) -> bool {
+        let held = self.held.get(&tgid).into_iter().flatten().flat_map(|(held, _)| held);
+        held.clone().count() == hooks.len() && held.into_iter().all(|hook| hooks.contains(hook))
+    }
+
     /// Detaches a process's hooks.
     pub fn unhook(&mut self, tgid: u32) {
         if let Some(held) = self.held.remove(&tgid) {

@@ -102,10 +102,7 @@ impl Census {
         match (python_loop(&self.procfs, pid, runtime), runtime) {
             (Some(PythonLoop::Asyncio | PythonLoop::Uvloop), _) => self.asyncio(pid),
             (Some(PythonLoop::Greenlets), _) => self.greenlets(pid, runtime),
-            (None, _) if moment.shows(runtime) => {
-                self.traced.unhook(pid);
-                threads()
-            }
+            (None, _) if moment.shows(runtime) => self.pools(pid),
             (None, Runtime::Python { asyncio: true, gevent: false, .. }) if moment == Moment::Fork => {
                 self.asyncio(pid)
             }

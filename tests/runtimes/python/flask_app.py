@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from flask import Flask, Response
 
 import blocking
-from settings import EVENT, JOB_MS, THREADS, TIMER, alone, fail, leaf
+from settings import EVENT, JOB_MS, LAZY, THREADS, TIMER, alone, fail, leaf
 
 call = blocking.client()
 app = Flask(__name__)
@@ -42,6 +42,33 @@ def is_green():
     """Whether threads are gevent's greenlets here; gevent is not loaded to ask."""
     monkey = sys.modules.get("gevent.monkey")
     return monkey is not None and monkey.is_module_patched("threading")
+
+
+class Workers:
+    """gevent's, with a queue; they begin within the first request."""
+
+    def __init__(self):
+        self.jobs = None
+
+    def _work(self):
+        while True:
+            path, done = self.jobs.get()
+            done.set(call(path))
+
+    def do(self, path):
+        import gevent
+        from gevent.event import AsyncResult
+        from gevent.queue import Queue
+
+        if self.jobs is None:
+            self.jobs = Queue()
+            self.workers = [gevent.spawn(self._work) for _ in range(THREADS)]
+        done = AsyncResult()
+        self.jobs.put((path, done))
+        done.get()
+
+
+workers = Workers()
 
 
 def together(paths):
@@ -95,7 +122,10 @@ def timer(rid):
 
 @app.get("/pool/<rid>")
 def pooled(rid):
-    pool.submit(call, leaf(rid, 0)).result()
+    if LAZY:
+        workers.do(leaf(rid, 0))
+    else:
+        pool.submit(call, leaf(rid, 0)).result()
     return "done"
 
 

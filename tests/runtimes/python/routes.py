@@ -6,7 +6,7 @@ In: a client's `call(path)`. Out: a coroutine function for each route.
 import asyncio
 
 import blocking
-from settings import EVENT, JOB_MS, TIMER, alone, fail, leaf
+from settings import EVENT, EXECUTOR, JOB_MS, LAZY, THREADS, TIMER, alone, fail, leaf
 
 # The client of the pool's threads.
 _call_blocking = blocking.client("urllib3")
@@ -18,6 +18,7 @@ class Routes:
     def __init__(self, call):
         self.call = call
         self.lookup = None
+        self.workers = None
         # The loop holds its tasks weakly.
         self.job = asyncio.ensure_future(self._job()) if JOB_MS else None
 
@@ -57,8 +58,26 @@ class Routes:
         await asyncio.sleep(TIMER)
         await self.call(leaf(rid, 0))
 
+    async def _work(self):
+        while True:
+            path, done = await self.jobs.get()
+            done.set_result(await self.call(path))
+
+    async def _hand_on(self, path):
+        if self.workers is None:
+            self.jobs = asyncio.Queue()
+            self.workers = [asyncio.create_task(self._work()) for _ in range(THREADS)]
+        done = asyncio.get_running_loop().create_future()
+        self.jobs.put_nowait((path, done))
+        await done
+
     async def pool(self, rid):
-        await asyncio.to_thread(_call_blocking, leaf(rid, 0))
+        if LAZY:
+            await self._hand_on(leaf(rid, 0))
+        elif EXECUTOR:
+            await asyncio.get_running_loop().run_in_executor(None, _call_blocking, leaf(rid, 0))
+        else:
+            await asyncio.to_thread(_call_blocking, leaf(rid, 0))
 
     async def shared(self, rid):
         await self._shared()

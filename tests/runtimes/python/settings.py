@@ -1,6 +1,6 @@
 """What the environment says, and what all servers share: paths, ids, and who calls on its own.
 
-In: NEXT, CLIENT, KEEPALIVE, LIMIT, JOB_MS, THREADS. Out: the same as values.
+In: NEXT, CLIENT, KEEPALIVE, LIMIT, JOB_MS, THREADS, POOL. Out: the same as values.
 """
 
 import itertools
@@ -17,6 +17,10 @@ JOB_MS = float(os.environ["JOB_MS"]) if os.getenv("JOB_MS") else None
 KEEPALIVE = {"0": False, "1": True}.get(os.getenv("KEEPALIVE", ""))
 # Workers of the pool that `/pool` and `/par` hand calls to.
 THREADS = int(os.getenv("THREADS", "64"))
+# `/pool` has workers of the event loop's own, which begin within the first request that has a job for them.
+LAZY = os.getenv("POOL") == "lazy"
+# `/pool` hands to the loop's executor what takes no context along.
+EXECUTOR = os.getenv("POOL") == "executor"
 
 # No call takes so long, unless a connection is not to be had.
 TIMEOUT = 30

@@ -15,8 +15,17 @@ const MAX_SECTION: u64 = 64 << 20;
 
 type Elf<'a> = ElfFile64<'a, object::Endianness, &'a ReadCache<File>>;
 
-/// The functions of methods of that name, as offsets to probe.
-pub(super) fn functions(path: &Path, name: &str) -> Result<Vec<u64>, Box<dyn Error>> {
+/// A method's function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Method {
+    /// Its address, as the file has it.
+    pub address: u64,
+    /// The offset at which to probe its beginning.
+    pub probe: u64,
+}
+
+/// The functions of methods of that name.
+pub(super) fn functions(path: &Path, name: &str) -> Result<Vec<Method>, Box<dyn Error>> {
     let cache = ReadCache::new(File::open(path)?);
     let elf = Elf::parse(&cache)?;
     let names = addresses(&elf, name)?;
@@ -29,7 +38,8 @@ pub(super) fn functions(path: &Path, name: &str) -> Result<Vec<u64>, Box<dyn Err
             (into < size).then_some(start + into)
         });
         if let Some(offset) = at {
-            found.push(offset + super::cheap_start(&mut file, offset)?);
+            let probe = offset + super::cheap_start(&mut file, offset)?;
+            found.push(Method { address, probe });
         }
     }
     found.sort_unstable();
@@ -116,7 +126,7 @@ mod tests {
         black_box(method.name);
         let found = functions(Path::new("/proc/self/exe"), "method_of_a_test").unwrap();
         let expected = in_file(method.function as usize as u64).unwrap();
-        assert!(found.len() == 1 && found.iter().all(|at| at - expected <= 4), "{found:x?} {expected:x}");
+        assert!(found.len() == 1 && found.iter().all(|m| m.probe - expected <= 4), "{found:x?} {expected:x}");
     }
 
     #[test]

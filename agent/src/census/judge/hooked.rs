@@ -16,7 +16,7 @@ use crate::{
     settings::Hooked,
 };
 
-use super::{super::Census, Judgement, headers};
+use super::{super::Census, Judgement, headers, threads};
 
 /// What was found in a process to tell its requests apart by.
 struct Found {
@@ -51,8 +51,7 @@ impl Census {
     pub(super) fn greenlets(&mut self, pid: u32, runtime: &Runtime) -> Judgement {
         self.hooked(pid, Hooked::Python, "greenlets", |census| {
             let modules = census.files(pid, &["_greenlet."], false);
-            let found = hooks::greenlet(&modules, &census.files(pid, &["libpython"], true));
-            let mut found = Found::exported(found, Policy::Greenlet, "greenlet and CPython")?;
+            let mut found = Found::exported(hooks::greenlet(&modules), Policy::Greenlet, "greenlet")?;
             // To have loaded gevent says little: threads may serve. Unless one of them is asyncio's.
             found.layout.greenlet.threads = u32::from(!may_run_asyncio(&census.procfs, pid, runtime));
             Ok(found)
@@ -69,11 +68,17 @@ impl Census {
             if !found.missing.is_empty() {
                 return Err(format!("its Python's code is not understood: {}", found.missing.join(", ")));
             }
+            let mut hooks = found.hooks;
+            // What run_in_executor hands to threads is in no context.
+            let queues = hooks::pools(&census.files(pid, &["_queue."], false));
+            if queues.missing.is_empty() {
+                hooks.extend(queues.hooks);
+            }
             let uvloop = if python.uvloop.is_some() { " and uvloop" } else { "" };
             Ok(Found {
                 policy: Policy::Asyncio,
                 layout: Layout { python: python.layout, ..Layout::default() },
-                hooks: found.hooks,
+                hooks,
                 place: format!("Python 3.{}{uvloop}", python.minor),
                 absent: found.absent,
             })
@@ -114,6 +119,29 @@ impl Census {
                 false
             }
         }
+    }
+
+    /// A Python whose threads are evidence: hooks in the queue of its pools, if it has one, show whose work these do.
+    pub(super) fn pools(&mut self, pid: u32) -> Judgement {
+        let queues = self.files(pid, &["_queue."], false);
+        let allowed = self.traced.has_uprobes() && !self.rules.no_hooks.contains(&Hooked::Python);
+        if !allowed || queues.is_empty() || !cfg!(target_arch = "x86_64") {
+            self.traced.unhook(pid);
+            return threads();
+        }
+        let found = hooks::pools(&queues);
+        if !self.traced.has_exactly(pid, &found.hooks) {
+            self.traced.unhook(pid);
+        }
+        let mut judgement = threads();
+        match self.traced.hook(pid, &found.hooks) {
+            Ok(()) if found.missing.is_empty() => {
+                judgement.causality.push_str("; one of a pool, what it takes out of the queue");
+            }
+            Ok(()) => tracing::debug!(pid, "not found: {}", found.missing.join(", ")),
+            Err(error) => tracing::debug!(pid, "{}", refused(&error)),
+        }
+        judgement
     }
 
     /// Sets the hooks that are found, and judges by that. `told`: what tells requests apart.

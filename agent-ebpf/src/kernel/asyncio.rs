@@ -16,7 +16,7 @@ use sockspan_ebpf::{HEIR, Policy, Process, PythonLayout, Role};
 
 use crate::kernel::{
     call::Call,
-    connection::{self, Connection, known},
+    connection::{self, Connection, REQUEST, known},
     context::Handle,
     count,
     emit::load,
@@ -407,7 +407,9 @@ pub fn py_write(ctx: ProbeContext) -> u32 {
     let c = unsafe { &mut *c };
     let running = task::running(process, tid, tgid);
     if c.role == Role::Server as u8 {
-        answer(tgid, running, c);
+        if c.phase == REQUEST {
+            answer(tgid, running, c);
+        }
     } else {
         c.context = current(process, tid, tgid, running);
         c.flags |= known::WRITTEN;

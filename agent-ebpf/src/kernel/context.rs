@@ -2,7 +2,7 @@
 //! moment of a call can be compared with what its thread did before.
 
 use aya_ebpf::{macros::map, maps::LruHashMap};
-use sockspan_ebpf::{Counter, EventKind, Evidence, Policy, Process, process_flag};
+use sockspan_ebpf::{Counter, EventKind, Evidence, HEIR, Policy, Process, process_flag};
 
 use crate::kernel::{
     call::Call, connection::Connection, count, emit, greenlet, heir, names, read, task, traced,
@@ -37,6 +37,10 @@ pub struct Thread {
     pub marks: u32,
     /// When `open` was last 0, in nanoseconds of CLOCK_MONOTONIC.
     pub idle: u64,
+    /// The queue that it asked last for work.
+    pub asked: u64,
+    /// The queue of the pool that it is of; 0 for none.
+    pub queue: u64,
 }
 
 /// Bits of [`Thread::marks`].
@@ -53,10 +57,8 @@ mod mark {
     pub const NAMED: u32 = 16;
     /// What it works for is being answered, or over.
     pub const ANSWERED: u32 = 32;
-    /// It takes work out of a pool's queue.
-    pub const POOLED: u32 = 64;
     /// What holds whatever it works for.
-    pub const LASTING: u32 = MANY | WAITS | NAMED | POOLED;
+    pub const LASTING: u32 = MANY | WAITS | NAMED;
 }
 
 /// A thread that was never idle for so long has lost count: of a connection that was forgotten, or closed unseen.
@@ -90,7 +92,7 @@ fn thread(tid: u32, tgid: u32) -> Option<*mut Thread> {
 /// A thread of which nothing was known.
 #[inline(always)]
 fn begin(tid: u32, tgid: u32, work: Work) {
-    let thread = Thread { work, tgid, open: 0, shared: 0, marks: 0, idle: read::now() };
+    let thread = Thread { work, tgid, open: 0, shared: 0, marks: 0, idle: read::now(), asked: 0, queue: 0 };
     let _ = THREADS.insert(tid, thread, 0);
 }
 
@@ -139,40 +141,45 @@ pub fn acts(process: *mut Process, tid: u32, tgid: u32) -> u64 {
     work.exchange
 }
 
-/// The thread takes work out of a pool's queue that was put there in the name of `of`; 0: of nobody.
+/// The thread takes work out of the queue that it asked, which was put there in the name of `of`; 0: of nobody. Who has a
+/// request to answer empties a queue, and is none of its pool.
 #[inline(always)]
 pub fn take_work(tid: u32, tgid: u32, of: u64) {
+    let Some(t) = thread(tid, tgid) else { return };
+    // SAFETY: as above.
+    let t = unsafe { &mut *t };
+    if t.open == 0 {
+        let exchange = if of == 0 { 0 } else { heir::begin(handle(tgid, tid), of) };
+        (t.work, t.marks, t.queue) = (Work { exchange, via: 0 }, t.marks & mark::LASTING, t.asked);
+    }
+}
+
+/// The thread asks this queue for work: if it took some out of it before, it has done that.
+#[inline(always)]
+pub fn ask_for_work(tid: u32, tgid: u32, queue: u64) {
     if thread(tid, tgid).is_none() {
         begin(tid, tgid, Work::NONE);
     }
     let Some(t) = thread(tid, tgid) else { return };
-    let exchange = if of == 0 { 0 } else { heir::begin(handle(tgid, tid), of) };
     // SAFETY: as above.
     let t = unsafe { &mut *t };
-    (t.work, t.marks) = (Work { exchange, via: 0 }, t.marks & mark::LASTING | mark::POOLED);
+    t.asked = queue;
+    // What it serves itself goes on.
+    if t.queue == queue && t.work.exchange & HEIR != 0 {
+        heir::end(handle(tgid, tid), t.work.exchange);
+        t.work = Work::NONE;
+    }
 }
 
 /// What stands for the exchange of the work that the thread took out of a pool's queue; 0 for none.
 #[inline(always)]
 fn taken(tid: u32, tgid: u32) -> u64 {
     // SAFETY: as above.
-    let pooled = thread(tid, tgid).filter(|t| unsafe { (**t).marks } & mark::POOLED != 0);
+    let pooled = thread(tid, tgid).filter(|t| unsafe { (**t).queue } != 0);
     // SAFETY: as above.
     let exchange = pooled.map_or(0, |t| unsafe { (*t).work.exchange });
     heir::acts(handle(tgid, tid), exchange);
     exchange
-}
-
-/// The thread asks for more: one that took work before has done it.
-#[inline(always)]
-pub fn ask_for_work(tid: u32, tgid: u32) {
-    let Some(t) = thread(tid, tgid) else { return };
-    // SAFETY: as above.
-    let t = unsafe { &mut *t };
-    if t.marks & mark::POOLED != 0 {
-        heir::end(handle(tgid, tid), t.work.exchange);
-        t.work = Work::NONE;
-    }
 }
 
 /// The thread ends.
@@ -408,7 +415,8 @@ pub fn evidence(process: *mut Process, tid: u32, tgid: u32, task: u64) -> (Work,
     let policy = policy_of(process, tid, tgid);
     if task::goes_by_tasks(policy) {
         let mut exchange = task::current(process, tid, tgid, task);
-        if exchange == 0 {
+        // A task has taken nothing.
+        if exchange == 0 && task == 0 {
             exchange = taken(tid, tgid);
         }
         let evidence = if exchange == 0 { Evidence::None } else { Evidence::Task };

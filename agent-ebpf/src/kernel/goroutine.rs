@@ -12,7 +12,7 @@ use sockspan_ebpf::{GoLayout, HEIR, Policy, Process};
 use crate::kernel::{
     arch, aside,
     connection::Connection,
-    context::{self, Handle, Work},
+    context::{Handle, Work},
     heir,
     probe::register,
     read, task, traced,

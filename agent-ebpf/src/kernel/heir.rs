@@ -21,7 +21,8 @@ struct Heir {
     used: u64,
 }
 
-/// Those that inherited something and have not ended: goroutines by their ids, threads by theirs.
+/// Those that inherited something and have not ended: goroutines and threads by their ids, contexts and greenlets by
+/// their addresses.
 #[map]
 static HEIRS: LruHashMap<Handle, Heir> = LruHashMap::with_max_entries(65536, 0);
 

@@ -41,7 +41,10 @@ pub fn observe(call: &mut Call, process: *mut Process) -> u32 {
         resume(call, c, process);
         return 0;
     }
-    if c.role == Role::Unknown as u8 || asks(call, c) {
+    call.task = 0;
+    // Also of who begins to answer.
+    if c.role == Role::Unknown as u8 || asks(call, c) || (c.role == Role::Server as u8 && c.phase == REQUEST)
+    {
         call.task = task::running(process, call.tid, call.tgid);
     }
     connection::find_bases(call.sock, c);

@@ -58,11 +58,11 @@ pub fn pool_put(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// `SimpleQueue.get(…)`: the thread asks for what is next in the queue.
+/// `SimpleQueue.get(self, …)`: the thread asks for what is next in the queue.
 #[uprobe]
-pub fn pool_ask(_ctx: ProbeContext) -> u32 {
+pub fn pool_ask(ctx: ProbeContext) -> u32 {
     if let Some((_, tid, tgid)) = ids() {
-        context::ask_for_work(tid, tgid);
+        context::ask_for_work(tid, tgid, argument(&ctx, 0));
     }
     0
 }

@@ -41,6 +41,8 @@ struct Received {
 /// The ties.
 pub struct Ties {
     kernel: Fading<u64, Bound>,
+    /// What heirs stood for that have ended; apart, for they are many and soon of no use.
+    ended: Fading<u64, Bound>,
     /// Clients whose makers have not ended, by what stands for their parents.
     heirs: Fading<u64, Vec<(Rc<Identity>, LinkEvidence)>>,
     wires: Fading<Wire, Ends>,
@@ -53,13 +55,15 @@ const MOST: usize = 65_536;
 const MOST_RECEIVED: usize = 16;
 /// The two ends of one request are seen within this time of each other, the longest blocking send included.
 const WIRE_AGE: Nanos = 120_000_000_000;
+/// What an heir stood for is asked by those that it made or that acted in its name, all of which end or are given up soon.
+const ENDED_AGE: Nanos = 600_000_000_000;
 /// No exchange is a parent for longer.
 const KERNEL_AGE: Nanos = 3_600_000_000_000;
 
 impl Default for Ties {
     fn default() -> Self {
-        let (kernel, heirs) = (Fading::new(MOST), Fading::new(MOST));
-        Self { kernel, heirs, wires: Fading::new(MOST), received: Fading::new(MOST) }
+        let (kernel, ended, heirs) = (Fading::new(MOST), Fading::new(MOST), Fading::new(MOST));
+        Self { kernel, ended, heirs, wires: Fading::new(MOST), received: Fading::new(MOST) }
     }
 }
 
@@ -77,9 +81,9 @@ impl Ties {
         self.kernel.insert(id, bound, now);
     }
 
-    /// The exchange the kernel side called `id`, if it is one alone.
+    /// The exchange the kernel side called `id`, or what such an id stands for, if it is one alone.
     pub fn bound(&self, id: u64) -> Option<Rc<Identity>> {
-        match self.kernel.get(&id) {
+        match self.kernel.get(&id).or_else(|| self.ended.get(&id)) {
             Some(Bound::One(identity)) => Some(identity.clone()),
             _ => None,
         }
@@ -87,7 +91,7 @@ impl Ties {
 
     /// Whether what `heir` stands for may still become known.
     pub fn is_open_question(&self, heir: u64) -> bool {
-        self.kernel.get(&heir).is_none()
+        self.ended.get(&heir).is_none()
     }
 
     /// This client's parent is known when it is known what `heir` stands for, unless that never will be.
@@ -109,7 +113,7 @@ impl Ties {
 
     /// What `heir` stands for is known, or that it stands for nobody.
     pub fn answer(&mut self, heir: u64, maker: Option<&Rc<Identity>>, now: Nanos) {
-        self.kernel.insert(heir, maker.map_or(Bound::Several, |maker| Bound::One(maker.clone())), now);
+        self.ended.insert(heir, maker.map_or(Bound::Several, |maker| Bound::One(maker.clone())), now);
     }
 
     /// An exchange that waits no longer to know its parent: nobody else does for the same.
@@ -196,6 +200,7 @@ impl Ties {
     pub fn tick(&mut self, now: Nanos) {
         self.wires.fade(now.saturating_sub(WIRE_AGE));
         self.kernel.fade(now.saturating_sub(KERNEL_AGE));
+        self.ended.fade(now.saturating_sub(ENDED_AGE));
         self.heirs.fade(now.saturating_sub(KERNEL_AGE));
         self.received.fade(now.saturating_sub(KERNEL_AGE));
     }

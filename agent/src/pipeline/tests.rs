@@ -1,3 +1,5 @@
+//! Events into spans through all stages, with processes that come, go and are judged late.
+
 use bytes::Bytes;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Machines that can trace and machines that cannot, each with its cure.
+
 use super::*;
 use crate::settings::KERNEL_BTF;
 use std::{fs, io, os::unix::fs::symlink, path::Path};

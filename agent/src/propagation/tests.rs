@@ -1,3 +1,5 @@
+//! Trace headers in every form that is in use, well formed and not.
+
 use proptest::prelude::*;
 
 use super::*;

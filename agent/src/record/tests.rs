@@ -1,3 +1,5 @@
+//! Recordings that are written, read back, cut short and damaged.
+
 use super::*;
 use std::os::{fd::AsRawFd as _, unix::fs::PermissionsExt as _};
 

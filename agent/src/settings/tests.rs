@@ -1,3 +1,5 @@
+//! Settings by command line, environment and file: which wins, and what a wrong one is told.
+
 use super::*;
 use std::io::Write;
 

@@ -1,3 +1,5 @@
+//! Go programs' own tables, from programs of several versions and from what is none.
+
 use std::io::Write as _;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Resources in full, and which source of an attribute wins.
+
 use super::*;
 use crate::process::fixture::Fixture;
 

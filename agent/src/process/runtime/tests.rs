@@ -1,3 +1,5 @@
+//! What a process has mapped, and the runtime that this is.
+
 use super::*;
 use crate::process::fixture::Fixture;
 

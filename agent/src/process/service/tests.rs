@@ -1,3 +1,5 @@
+//! Command lines, and the names that services have by them.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Monotonic times into wall time, while that is stepped and slewed.
+
 use proptest::prelude::*;
 
 use super::*;

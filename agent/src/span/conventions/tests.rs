@@ -1,3 +1,5 @@
+//! Attributes by the HTTP conventions, for targets and hosts of every form.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Paths and the templates that they fall under.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -59,6 +59,9 @@ pub struct Options {
     /// Every combination, not only those that differ from the base (first client, pool, 50 at a time) in one way
     #[arg(long)]
     full: bool,
+    /// Both probe modes watch the same requests: half the time, but then clocks and CPU time are those of both
+    #[arg(long)]
+    together: bool,
     /// Also the services with OpenTelemetry's own SDK inside in place of the agent
     #[arg(long)]
     reference: bool,
@@ -77,7 +80,7 @@ impl Options {
             "runtimes": self.runtime, "clients": self.client, "routes": self.route, "styles": self.style,
             "modes": self.mode, "concurrencies": self.concurrency, "requests": self.requests,
             "full": self.full, "reference": self.reference,
-            "unhooked": self.unhooked,
+            "unhooked": self.unhooked, "together": self.together,
         })
     }
 

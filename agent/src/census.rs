@@ -271,7 +271,7 @@ impl Census {
         let verdict = self.rules.selection.decide(&process, parent_traced, &ports);
         let entry = Entry::left(process.identity, process.executable.clone(), verdict.reason());
         if !verdict.is_selected() {
-            return self.leave(entry);
+            return if process.shows_nothing() { self.pass_over(pid) } else { self.leave(entry) };
         }
         if self.rules.selection.may_select(pid, process.executable.as_deref(), &ports) {
             self.lineage.named(&process, &ports);
@@ -288,6 +288,14 @@ impl Census {
         self.traced.remove(pid);
         self.lineage.forget(pid);
         let before = self.lock().insert(pid, entry);
+        before.filter(|e| e.traced).map(|_| News::Departure(pid)).into_iter().collect()
+    }
+
+    /// The same of a kernel thread, or one that has ended: there is nothing to say of it.
+    fn pass_over(&mut self, pid: u32) -> Vec<News> {
+        self.traced.remove(pid);
+        self.lineage.forget(pid);
+        let before = self.lock().remove(&pid);
         before.filter(|e| e.traced).map(|_| News::Departure(pid)).into_iter().collect()
     }
 
@@ -397,7 +405,7 @@ impl Census {
         }
         let lapsed = changed && entry.policy == Policy::Thread;
         if changed {
-            tracing::info!(pid, causality, "process");
+            tracing::info!(pid, service = entry.service, reason = entry.reason, causality, "process");
         }
         if lapsed {
             news.push(News::Distrust(pid));
@@ -412,6 +420,11 @@ impl Census {
             }
         }
         news
+    }
+
+    /// How many processes are traced because they were looked at and selected.
+    pub fn chosen(&self) -> usize {
+        self.lock().values().filter(|entry| entry.traced).count()
     }
 
     /// How many processes the kernel side traces.

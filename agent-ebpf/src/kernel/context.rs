@@ -61,6 +61,8 @@ mod mark {
     pub const LASTING: u32 = MANY | WAITS | NAMED;
 }
 
+/// A queue that is not known: the next that is asked.
+const ANY_QUEUE: u64 = u64::MAX;
 /// A thread that was never idle for so long has lost count: of a connection that was forgotten, or closed unseen.
 const MISCOUNTED: u64 = 600_000_000_000;
 
@@ -145,12 +147,17 @@ pub fn acts(process: *mut Process, tid: u32, tgid: u32) -> u64 {
 /// request to answer empties a queue, and is none of its pool.
 #[inline(always)]
 pub fn take_work(tid: u32, tgid: u32, of: u64) {
+    if thread(tid, tgid).is_none() {
+        begin(tid, tgid, Work::NONE);
+    }
     let Some(t) = thread(tid, tgid) else { return };
     // SAFETY: as above.
     let t = unsafe { &mut *t };
     if t.open == 0 {
         let exchange = if of == 0 { 0 } else { heir::begin(handle(tgid, tid), of) };
-        (t.work, t.marks, t.queue) = (Work { exchange, via: 0 }, t.marks & mark::LASTING, t.asked);
+        // It may have asked before the breakpoints were there.
+        let queue = if t.asked == 0 { ANY_QUEUE } else { t.asked };
+        (t.work, t.marks, t.queue) = (Work { exchange, via: 0 }, t.marks & mark::LASTING, queue);
     }
 }
 
@@ -165,7 +172,7 @@ pub fn ask_for_work(tid: u32, tgid: u32, queue: u64) {
     let t = unsafe { &mut *t };
     t.asked = queue;
     // What it serves itself goes on.
-    if t.queue == queue && t.work.exchange & HEIR != 0 {
+    if (t.queue == queue || t.queue == ANY_QUEUE) && t.work.exchange & HEIR != 0 {
         heir::end(handle(tgid, tid), t.work.exchange);
         t.work = Work::NONE;
     }

@@ -136,6 +136,12 @@ impl Process {
         self.identity.pid
     }
 
+    /// Neither executable nor arguments: a kernel thread or a zombie. Without the right to read the first, there still are the
+    /// latter.
+    pub fn shows_nothing(&self) -> bool {
+        self.executable.is_none() && self.arguments.is_empty()
+    }
+
     /// The executable's base name.
     pub fn executable_name(&self) -> Option<String> {
         Some(self.executable.as_ref()?.file_name()?.to_string_lossy().into_owned())

@@ -126,9 +126,7 @@ impl Selection {
         if process.parent == self.agent {
             return Some("it was started by the agent".to_owned());
         }
-        // A process without rights to its exe still shows arguments; kernel threads and zombies have neither.
-        let empty = process.executable.is_none() && process.arguments.is_empty();
-        empty.then(|| "it is a kernel thread, or has ended".to_owned())
+        process.shows_nothing().then(|| "it is a kernel thread, or has ended".to_owned())
     }
 
     fn rule(&self, pid: u32, executable: Option<&Path>, ports: &[u16]) -> Option<String> {

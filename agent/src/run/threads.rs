@@ -236,7 +236,13 @@ pub fn census(
                 memory::trim();
                 memory::release_code();
                 ready.set(true);
-                tracing::info!("ready: {} processes are traced", census.traced());
+                match census.chosen() {
+                    0 => tracing::info!(
+                        "ready: nothing that runs is selected yet; /status says why not, process by process"
+                    ),
+                    1 => tracing::info!("ready: 1 process is traced"),
+                    many => tracing::info!("ready: {many} processes are traced"),
+                }
             }
             let alive = match calls.recv_timeout(PATIENCE) {
                 Ok(Call::Turn(kind, turn)) => send(census.turn(kind, &turn)),

@@ -121,8 +121,8 @@ pub(super) struct Flags {
     /// How to read sockets: auto, sock or syscalls
     #[arg(long, global = true, value_name = "WAY", help_heading = "Capture")]
     probes: Option<String>,
-    /// Do without uprobes, the hooks in Node.js, Python's event loops, Go and Java; what these do for a request is then linked
-    /// to it by header only, but for a JVM without event loops
+    /// Do without uprobes, the hooks in Node.js, Python, Go and Java; what these do for a request is then linked to it by header or
+    /// request id only, but for threads that serve one request at a time, of Python (a pool's not) and a JVM without event loops
     #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
           require_equals = true, help_heading = "Capture")]
     no_uprobes: Option<String>,

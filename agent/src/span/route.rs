@@ -10,7 +10,7 @@
 //! | `:id`, `{id}` | any one segment that is not empty |
 //! | `*` at the end | whatever is left, at least a slash |
 //! | `*` elsewhere | any one segment that is not empty |
-//! | anything else | itself, byte for byte |
+//! | anything else without `*`, `<` and `>` | itself, byte for byte |
 //!
 //! One slash at the end of a path is ignored. Where no rule matches and inference is switched on, segments that look
 //! like values (numbers, UUIDs, hexadecimal from 16 digits, tokens that are long or have many digits or characters no one
@@ -70,6 +70,10 @@ impl FromStr for Rule {
         };
         if rule.contains(|c: char| c.is_whitespace() || c.is_control() || c == '?' || c == '#') {
             return fail("it is a path: no blanks, query or fragment");
+        }
+        let is_glob = |segment: &str| segment.contains(['*', '<', '>']) && segment != "*";
+        if path.split('/').any(is_glob) {
+            return fail("a segment is a text, a parameter as `:id` or `{id}`, or `*` alone");
         }
         let mut segments: Vec<&str> = trim_end(path).split('/').collect();
         let open = segments.pop_if(|last| *last == "*").is_some();

@@ -5,7 +5,7 @@ use super::{
     text::{clean, cut, date, duration, left, paint, right, width as columns},
     tree::{Row, rows},
 };
-use crate::span::{Span, SpanKind, Status, TraceId, Value};
+use crate::span::{Span, SpanKind, Status, TraceId, Value, assemble::EVIDENCE};
 use std::collections::HashMap;
 
 const BOLD: &str = "1";
@@ -16,8 +16,9 @@ const SERVICES: [&str; 5] = ["36", "33", "35", "32", "34"];
 /// Between columns.
 const GAP: &str = "  ";
 const ORPHAN: &str = "◌ ";
-/// The longest service name and status that are shown whole.
+/// The longest service name, kind with evidence, and status that are shown whole.
 const MAX_SERVICE: usize = 24;
+const MAX_KIND: usize = 21;
 const MAX_STATUS: usize = 18;
 /// Less than this tells nothing.
 const MIN_NAME: usize = 16;
@@ -43,7 +44,7 @@ pub fn render(spans: &[Span], width: usize, colour: bool) -> String {
 struct Cells {
     name: String,
     service: String,
-    kind: &'static str,
+    kind: String,
     status: String,
     start: String,
     duration: String,
@@ -159,7 +160,7 @@ impl<'a> Waterfall<'a> {
         paint(&mut line, &name, if failed { RED } else { BOLD }, self.colour);
         let rest = [
             (left(&cells.service, layout.service), service),
-            (left(cells.kind, layout.kind), DIM),
+            (left(&cells.kind, layout.kind), DIM),
             (right(&cells.status, layout.status), if failed { RED } else { "0" }),
             (right(&cells.start, layout.start), DIM),
             (right(&cells.duration, layout.duration), "0"),
@@ -184,7 +185,7 @@ impl<'a> Waterfall<'a> {
         let full = Layout {
             label: natural,
             service: widest(|c| &c.service, "SERVICE", MAX_SERVICE),
-            kind: widest(|c| c.kind, "KIND", 6),
+            kind: widest(|c| &c.kind, "KIND", MAX_KIND),
             status: widest(|c| &c.status, "STATUS", MAX_STATUS),
             start: widest(|c| &c.start, "START", 12),
             duration: widest(|c| &c.duration, "DURATION", 12),
@@ -229,10 +230,7 @@ impl Cells {
         Self {
             name: format!("{orphan}{}", clean(&span.name)),
             service: clean(&span.resource.service_name),
-            kind: match span.kind {
-                SpanKind::Server => "server",
-                SpanKind::Client => "client",
-            },
+            kind: kind(span),
             status: status(span),
             start: duration(span.start_ns.saturating_sub(trace_start)),
             duration: duration(span.end_ns.saturating_sub(span.start_ns)),
@@ -247,6 +245,18 @@ fn shorten(lines: &str, limit: usize) -> String {
         return lines.chars().take(limit).collect();
     }
     std::iter::once('⋯').chain(lines.chars().skip(count + 1 - limit)).collect()
+}
+
+/// The kind, and on what evidence the parent is known if that is told.
+fn kind(span: &Span) -> String {
+    let kind = match span.kind {
+        SpanKind::Server => "server",
+        SpanKind::Client => "client",
+    };
+    match span.attribute(EVIDENCE) {
+        Some(Value::Str(evidence)) => format!("{kind} ({})", clean(evidence)),
+        _ => kind.to_owned(),
+    }
 }
 
 /// The HTTP status code, else what went wrong; a cross says that it is an error.

@@ -48,6 +48,15 @@ fn assert_fits(text: &str, width: usize) {
 }
 
 #[test]
+fn evidence_stands_with_the_kind() {
+    let mut spans = checkout();
+    spans[1].attributes.push(Attribute::str(EVIDENCE, "task"));
+    let text = render(&spans, 110, false);
+    assert!(text.contains("client (task)") && text.contains("server "), "{text}");
+    assert_fits(&text, 110);
+}
+
+#[test]
 fn a_checkout() {
     let text = render(&checkout(), 110, false);
     assert_eq!(text, include_str!("snapshots/checkout.txt"));

@@ -51,6 +51,9 @@ fn a_bad_rule_says_what_is_wrong() {
     assert_eq!(error("products/:id"), "route `products/:id`: it must start with `/`");
     assert_eq!(error("/p?x=1"), "route `/p?x=1`: it is a path: no blanks, query or fragment");
     assert_eq!(error("/p/:"), "route `/p/:`: a parameter needs a name");
+    for never in ["/p-*", "/p/<id>", "/a*b/c"] {
+        assert!(error(never).contains("`:id` or `{id}`, or `*` alone"), "{never}");
+    }
     assert_eq!("/p/:id".parse::<Rule>().unwrap().to_string(), "/p/:id");
 }
 

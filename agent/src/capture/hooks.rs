@@ -12,16 +12,9 @@ mod pools;
 mod python;
 mod waits;
 
-use std::{
-    fs::File,
-    io::{Read as _, Seek as _, SeekFrom},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use object::{
-    Object as _, ObjectSegment as _, ObjectSymbol as _, SymbolKind,
-    read::{ReadCache, elf::ElfFile64},
-};
+use crate::process::binary::{Binary, open};
 
 pub use go::{Goroutines, Unfit, go};
 pub use pools::pools;
@@ -84,8 +77,7 @@ fn find(files: &[PathBuf], prefixes: &[&str], rules: &[Rule]) -> Hooks {
     let mut found = Hooks::default();
     let mut met = vec![false; rules.len()];
     for file in files {
-        let Ok(functions) = exported(file, prefixes) else { continue };
-        for (name, offset) in functions {
+        for (name, offset) in exported(file, prefixes) {
             for (rule, met) in rules.iter().zip(&mut met).filter(|(rule, _)| (rule.matches)(&name)) {
                 *met = true;
                 found.hooks.push(Hook {
@@ -108,38 +100,19 @@ fn find(files: &[PathBuf], prefixes: &[&str], rules: &[Rule]) -> Hooks {
     found
 }
 
-/// The functions a file exports that any rule could mean, with the offsets at which to probe them.
-fn exported(path: &Path, prefixes: &[&str]) -> Result<Vec<(String, u64)>, Box<dyn std::error::Error>> {
-    let mut file = File::open(path)?;
-    let cache = ReadCache::new(File::open(path)?);
-    let elf = ElfFile64::<object::Endianness, _>::parse(&cache)?;
-    let segments: Vec<(u64, u64, u64)> =
-        elf.segments().map(|s| (s.address(), s.file_range().0, s.file_range().1)).collect();
-    let mut functions = Vec::new();
-    for symbol in elf.dynamic_symbols().filter(|s| s.is_definition() && s.kind() == SymbolKind::Text) {
-        let Ok(name) = symbol.name() else { continue };
-        if !prefixes.iter().any(|prefix| name.starts_with(prefix)) {
-            continue;
-        }
-        let at = segments.iter().find(|(address, _, size)| {
-            symbol.address().checked_sub(*address).is_some_and(|into| into < *size)
-        });
-        if let Some((address, start, _)) = at {
-            functions.push((name.to_string(), symbol.address() - address + start));
-        }
-    }
-    for (_, offset) in &mut functions {
-        *offset += cheap_start(&mut file, *offset)?;
-    }
-    Ok(functions)
+/// The functions a file exports that any rule could mean, with the offsets at which to probe them; none if it is no file of
+/// this kind.
+fn exported(path: &Path, prefixes: &[&str]) -> Vec<(String, u64)> {
+    let Some(file) = open(path) else { return Vec::new() };
+    let Some(binary) = Binary::parse(&file) else { return Vec::new() };
+    let functions = binary.exported(prefixes).into_iter();
+    functions.filter_map(|(name, address)| Some((name, probe(&binary, address)?))).collect()
 }
 
-/// Bytes from the beginning of the function at `offset` to the instruction to probe.
-fn cheap_start(file: &mut File, offset: u64) -> std::io::Result<u64> {
-    let mut code = [0u8; 16];
-    file.seek(SeekFrom::Start(offset))?;
-    let got = file.read(&mut code)?;
-    Ok(cheap_entry(code.get(..got).unwrap_or_default()))
+/// The offset at which to probe the beginning of the function at `address`.
+fn probe(binary: &Binary<'_>, address: u64) -> Option<u64> {
+    let code = binary.bytes(address, 16)?;
+    binary.offset(address)?.checked_add(cheap_entry(code))
 }
 
 /// Bytes from a function's first instruction to the one to probe. The kernel emulates a breakpoint on a push or

@@ -7,8 +7,11 @@ use std::{fs::File, path::Path};
 
 use object::{
     Object as _, ObjectSegment as _, ObjectSymbol as _, ObjectSymbolTable as _, ReadCache, ReadRef as _,
-    RelocationTarget, read::elf::ElfFile64,
+    RelocationTarget, SymbolKind, read::elf::ElfFile64,
 };
+
+/// The file's tables.
+pub type Elf<'a> = ElfFile64<'a, object::Endianness, &'a ReadCache<File>>;
 
 /// A part of the file that is mapped as it is.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +24,7 @@ struct Segment {
 /// A parsed file.
 pub struct Binary<'a> {
     file: &'a ReadCache<File>,
-    elf: ElfFile64<'a, object::Endianness, &'a ReadCache<File>>,
+    elf: Elf<'a>,
     segments: Vec<Segment>,
 }
 
@@ -57,6 +60,19 @@ impl<'a> Binary<'a> {
             }
         }
         found
+    }
+
+    /// The functions that it exports whose names begin with one of these, and their addresses.
+    pub fn exported(&self, prefixes: &[&str]) -> Vec<(String, u64)> {
+        let functions =
+            self.elf.dynamic_symbols().filter(|s| s.is_definition() && s.kind() == SymbolKind::Text);
+        let named = functions.filter_map(|symbol| Some((symbol.name().ok()?.to_owned(), symbol.address())));
+        named.filter(|(name, _)| prefixes.iter().any(|prefix| name.starts_with(prefix))).collect()
+    }
+
+    /// The file as it is.
+    pub fn elf(&self) -> &Elf<'a> {
+        &self.elf
     }
 
     /// Where in the file the byte of this address is.

@@ -3,17 +3,12 @@
 //!
 //! In: a file, a method's name. Out: where in the file the functions of that name are.
 
-use std::{error::Error, fs::File, path::Path};
+use object::{Object as _, ObjectSection as _, SectionKind};
 
-use object::{
-    Object as _, ObjectSection as _, ObjectSegment as _, SectionKind,
-    read::{ReadCache, elf::ElfFile64},
-};
+use crate::process::binary::{Binary, Elf};
 
 /// Sections above this size are left alone.
 const MAX_SECTION: u64 = 64 << 20;
-
-type Elf<'a> = ElfFile64<'a, object::Endianness, &'a ReadCache<File>>;
 
 /// A method's function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,31 +19,19 @@ pub(super) struct Method {
     pub probe: u64,
 }
 
-/// The functions of methods of that name.
-pub(super) fn functions(path: &Path, name: &str) -> Result<Vec<Method>, Box<dyn Error>> {
-    let cache = ReadCache::new(File::open(path)?);
-    let elf = Elf::parse(&cache)?;
-    let names = addresses(&elf, name)?;
-    let mut file = File::open(path)?;
-    let mut found = Vec::new();
-    for address in entries(&elf, &names)? {
-        let at = elf.segments().find_map(|segment| {
-            let into = address.checked_sub(segment.address())?;
-            let (start, size) = segment.file_range();
-            (into < size).then_some(start + into)
-        });
-        if let Some(offset) = at {
-            let probe = offset + super::cheap_start(&mut file, offset)?;
-            found.push(Method { address, probe });
-        }
-    }
+/// The functions of methods of that name; none if the file cannot be read.
+pub(super) fn functions(binary: &Binary<'_>, name: &str) -> Vec<Method> {
+    let addresses = addresses(binary.elf(), name).and_then(|names| entries(binary.elf(), &names));
+    let addresses = addresses.unwrap_or_default().into_iter();
+    let method = |address: u64| Some(Method { address, probe: super::probe(binary, address)? });
+    let mut found: Vec<Method> = addresses.filter_map(method).collect();
     found.sort_unstable();
     found.dedup();
-    Ok(found)
+    found
 }
 
 /// Where the file has `name` as a string of its own.
-fn addresses(elf: &Elf<'_>, name: &str) -> Result<Vec<u64>, Box<dyn Error>> {
+fn addresses(elf: &Elf<'_>, name: &str) -> object::Result<Vec<u64>> {
     let wanted = [b"\0", name.as_bytes(), b"\0"].concat();
     let mut found = Vec::new();
     let kinds = [SectionKind::ReadOnlyData, SectionKind::ReadOnlyString];
@@ -62,7 +45,7 @@ fn addresses(elf: &Elf<'_>, name: &str) -> Result<Vec<u64>, Box<dyn Error>> {
 
 /// The word after each that names one of `names`: the method's function. Words are in the file as they are, or the loader
 /// puts them there.
-fn entries(elf: &Elf<'_>, names: &[u64]) -> Result<Vec<u64>, Box<dyn Error>> {
+fn entries(elf: &Elf<'_>, names: &[u64]) -> object::Result<Vec<u64>> {
     let tables = [SectionKind::Data, SectionKind::ReadOnlyDataWithRel];
     let mut found = Vec::new();
     for section in elf.sections().filter(|s| tables.contains(&s.kind()) && s.size() <= MAX_SECTION) {
@@ -90,18 +73,25 @@ fn word(bytes: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, hint::black_box};
+    use std::{fs, hint::black_box, path::Path};
 
     use super::*;
+    use crate::process::binary::open;
+
+    /// The methods of that name in a file.
+    fn found(path: &str, name: &str) -> Option<Vec<Method>> {
+        let file = open(Path::new(path))?;
+        Some(functions(&Binary::parse(&file)?, name))
+    }
 
     /// As CPython's `PyMethodDef` begins.
     #[repr(C)]
-    struct Method {
+    struct Definition {
         name: &'static u8,
         function: extern "C" fn(u64) -> u64,
     }
 
-    static TABLE: [Method; 1] = [Method { name: &b"\0method_of_a_test\0"[1], function }];
+    static TABLE: [Definition; 1] = [Definition { name: &b"\0method_of_a_test\0"[1], function }];
 
     extern "C" fn function(word: u64) -> u64 {
         black_box(word) ^ 0x5a5a
@@ -124,15 +114,14 @@ mod tests {
     fn a_method_of_this_program() {
         let method = black_box(&TABLE).first().unwrap();
         black_box(method.name);
-        let found = functions(Path::new("/proc/self/exe"), "method_of_a_test").unwrap();
+        let found = found("/proc/self/exe", "method_of_a_test").unwrap();
         let expected = in_file(method.function as usize as u64).unwrap();
         assert!(found.len() == 1 && found.iter().all(|m| m.probe - expected <= 4), "{found:x?} {expected:x}");
     }
 
     #[test]
     fn what_is_not_there_is_not_found() {
-        assert!(functions(Path::new("/proc/self/exe"), "no_method_at_all").unwrap().is_empty());
-        assert!(functions(Path::new("/proc/self/cmdline"), "get_native_id").is_err());
-        assert!(functions(Path::new("/nowhere"), "get_native_id").is_err());
+        assert_eq!(found("/proc/self/exe", "no_method_at_all"), Some(Vec::new()));
+        assert_eq!(found("/proc/self/cmdline", "put"), None);
     }
 }

@@ -30,9 +30,10 @@ fn in_file(path: &Path) -> Option<Vec<Hook>> {
         cookie: cookie.into(),
         function: format!("SimpleQueue.{function}"),
     };
-    let methods = |name| method::functions(path, name).ok().filter(|found: &Vec<Method>| !found.is_empty());
     let file = open(path)?;
     let binary = Binary::parse(&file)?;
+    let methods =
+        |name| Some(method::functions(&binary, name)).filter(|found: &Vec<Method>| !found.is_empty());
     let mut hooks: Vec<Hook> =
         methods("put")?.iter().map(|put| hook("pool_put", "put", put.probe, 0)).collect();
     for name in ["get", "get_nowait"] {

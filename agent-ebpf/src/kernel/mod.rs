@@ -13,6 +13,7 @@ mod emit;
 mod goroutine;
 mod greenlet;
 mod heir;
+mod interpreter;
 mod libuv;
 mod lifecycle;
 mod message;

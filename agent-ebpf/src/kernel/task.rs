@@ -7,7 +7,9 @@
 use aya_ebpf::{macros::map, maps::LruHashMap};
 use sockspan_ebpf::{Policy, Process};
 
-use crate::kernel::{asyncio, call::Call, connection::Connection, context::Handle, goroutine, greenlet};
+use crate::kernel::{
+    asyncio, call::Call, connection::Connection, context::Handle, goroutine, greenlet, interpreter,
+};
 
 /// The exchange each task works for; none for those that work for nobody.
 #[map]
@@ -49,7 +51,7 @@ pub fn set(task: Handle, exchange: u64) {
 #[inline(never)]
 pub fn running(process: *mut Process, tid: u32, tgid: u32) -> u64 {
     match policy(process) {
-        Some(Policy::Asyncio) => asyncio::running(process, tid, tgid),
+        Some(Policy::Asyncio) => interpreter::running(process, tid, tgid),
         Some(Policy::Greenlet) => greenlet::running(tid, tgid),
         Some(Policy::Goroutine) => goroutine::running(process, tgid),
         _ => 0,

@@ -45,9 +45,21 @@ struct Context {
     line: [u64; GENERATIONS],
     /// When each of them was born, in jiffies.
     born: [u32; GENERATIONS],
+    /// The thread on which it was born.
+    tid: u64,
 }
 
-const UNKNOWN: Context = Context { exchange: 0, line: [0; GENERATIONS], born: [0; GENERATIONS] };
+const UNKNOWN: Context = Context { exchange: 0, line: [0; GENERATIONS], born: [0; GENERATIONS], tid: 0 };
+
+/// An heir that acted on another thread than it was born on: a loop hands work to threads in a copy of its context.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Guest {
+    /// What it has inherited goes by this.
+    id: u64,
+    address: u64,
+    tgid: u64,
+}
 
 /// What the descendants of a context work for, by its number: servers that make one task for a connection make it
 /// before the request comes.
@@ -77,6 +89,10 @@ static CONTEXTS: LruHashMap<Handle, Context> = LruHashMap::with_max_entries(3276
 #[map]
 static CELLS: LruHashMap<u64, Cell> = LruHashMap::with_max_entries(16384, 0);
 
+/// The last of a thread.
+#[map]
+static GUESTS: LruHashMap<u32, Guest> = LruHashMap::with_max_entries(4096, 0);
+
 #[map]
 static READERS: LruHashMap<u32, Reader> = LruHashMap::with_max_entries(4096, 0);
 
@@ -85,6 +101,7 @@ static READERS: LruHashMap<u32, Reader> = LruHashMap::with_max_entries(4096, 0);
 pub fn forget(tid: u32) {
     interpreter::forget(tid);
     let _ = READERS.remove(tid);
+    let _ = GUESTS.remove(tid);
 }
 
 /// Jiffies, as TCP writes them down.
@@ -139,9 +156,32 @@ pub fn current(process: *mut Process, tid: u32, tgid: u32, address: u64) -> u64 
     }
     let key = Handle::new(tgid, address);
     // SAFETY: a map value stays valid while the program runs.
-    let exchange = unsafe { CONTEXTS.get(key) }.map_or(0, exchange_of);
-    heir::acts(key, exchange);
+    let Some(context) = (unsafe { CONTEXTS.get(key) }) else { return 0 };
+    let exchange = exchange_of(context);
+    if exchange & HEIR != 0 {
+        heir::acts(key, exchange);
+        if context.tid != u64::from(tid) {
+            let _ = GUESTS.insert(tid, Guest { id: exchange, address, tgid: u64::from(tgid) }, 0);
+        }
+    }
     exchange
+}
+
+/// The thread is in no context: what it did in another thread's is done. It may be long until that dies, if the thread's
+/// stack or a traceback refers to it.
+#[inline(always)]
+fn leave(tid: u32, tgid: u32) {
+    // SAFETY: copied out at once.
+    let Some(guest) = unsafe { GUESTS.get(tid) }.copied() else { return };
+    let _ = GUESTS.remove(tid);
+    let key = Handle::new(tgid, guest.address);
+    let Some(context) = CONTEXTS.get_ptr_mut(key) else { return };
+    // SAFETY: as above.
+    let context = unsafe { &mut *context };
+    if guest.tgid == u64::from(tgid) && context.exchange == guest.id {
+        *context = UNKNOWN;
+        heir::end(key, guest.id);
+    }
 }
 
 /// The context of this address, which the thread runs in, answers the connection's request: so it works for that.
@@ -231,6 +271,9 @@ pub fn py_birth(ctx: ProbeContext) -> u32 {
     }
     let mut born = UNKNOWN;
     let parent = task::running(process, tid, tgid);
+    if parent == 0 {
+        leave(tid, tgid);
+    }
     // SAFETY: as above.
     if let Some(parent) = unsafe { CONTEXTS.get(Handle::new(tgid, parent)) } {
         (born.line, born.born) = (parent.line, parent.born);
@@ -245,7 +288,7 @@ pub fn py_birth(ctx: ProbeContext) -> u32 {
         (born.line[i], born.born[i]) = (born.line[i - 1], born.born[i - 1]);
         i -= 1;
     }
-    (born.line[0], born.born[0]) = (count::new_id(), jiffies());
+    (born.line[0], born.born[0], born.tid) = (count::new_id(), jiffies(), u64::from(tid));
     match CONTEXTS.get_ptr_mut(key) {
         // SAFETY: as above; nobody else knows the context yet.
         Some(context) => unsafe { *context = born },

@@ -47,9 +47,12 @@ struct Context {
     born: [u32; GENERATIONS],
     /// The thread on which it was born.
     tid: u64,
+    /// The exchange that it has inherited, from whomever; 0 for none.
+    inherited: u64,
 }
 
-const UNKNOWN: Context = Context { exchange: 0, line: [0; GENERATIONS], born: [0; GENERATIONS], tid: 0 };
+const UNKNOWN: Context =
+    Context { exchange: 0, line: [0; GENERATIONS], born: [0; GENERATIONS], tid: 0, inherited: 0 };
 
 /// An heir that acted on another thread than it was born on: a loop hands work to threads in a copy of its context.
 #[repr(C)]
@@ -191,8 +194,8 @@ pub fn answer(tgid: u32, address: u64, connection: &Connection) -> u32 {
     let Some(context) = CONTEXTS.get_ptr_mut(key) else { return 0 };
     // SAFETY: as above; a context is entered by one thread at a time.
     let context = unsafe { &mut *context };
-    if context.exchange & HEIR != 0 && heir::stands_for(key, context.exchange) == connection.exchange {
-        heir::end(key, context.exchange);
+    if context.exchange & HEIR != 0 && context.inherited == connection.exchange {
+        heir::prove(key, context.exchange, connection.exchange);
         context.exchange = connection.exchange;
     }
     0
@@ -274,12 +277,16 @@ pub fn py_birth(ctx: ProbeContext) -> u32 {
     if parent == 0 {
         leave(tid, tgid);
     }
+    let key = Handle::new(tgid, address);
+    let of = current(process, tid, tgid, parent);
+    born.inherited = of;
     // SAFETY: as above.
     if let Some(parent) = unsafe { CONTEXTS.get(Handle::new(tgid, parent)) } {
         (born.line, born.born) = (parent.line, parent.born);
+        if of & HEIR != 0 {
+            born.inherited = parent.inherited;
+        }
     }
-    let key = Handle::new(tgid, address);
-    let of = current(process, tid, tgid, parent);
     if of != 0 {
         born.exchange = heir::begin(key, of);
     }

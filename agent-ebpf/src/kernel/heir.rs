@@ -58,6 +58,17 @@ pub fn stands_for(heir: Handle, id: u64) -> u64 {
     unsafe { HEIRS.get(heir) }.filter(|known| known.id == id).map_or(0, |known| known.of)
 }
 
+/// It goes on, and has shown that what `id` stands for is this exchange, whoever was between them.
+#[inline(always)]
+pub fn prove(heir: Handle, id: u64, exchange: u64) {
+    // SAFETY: copied out at once.
+    let known = unsafe { HEIRS.get(heir) }.filter(|known| known.id == id && known.used != 0);
+    if known.is_some() {
+        emit::inheritance(heir.tgid as u32, id, exchange);
+    }
+    let _ = HEIRS.remove(heir);
+}
+
 /// It ends, and worked for `exchange`. One that was given other work since is an heir no more.
 #[inline(always)]
 pub fn end(heir: Handle, exchange: u64) {

@@ -166,6 +166,13 @@ impl Drop for Stopped<'_> {
         self.cluster.daemon("start", &self.daemon);
         let answers = || self.cluster.attempt(&["get", "--raw", "/readyz"], "").is_ok();
         let back = wait_until(Duration::from_secs(60), answers);
+        // Pods reach it by its Service. kube-proxy learns that it is back when it next asks: client-go's watches try again
+        // after up to a minute.
+        let reached = || {
+            let address = self.cluster.service("default", "kubernetes", "443");
+            TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
+        };
+        let back = back && wait_until(Duration::from_secs(180), reached);
         // A second panic would hide the first.
         assert!(back || thread::panicking(), "the API server does not answer again");
     }
@@ -220,10 +227,11 @@ impl Namespace {
             let taken = || TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok();
             assert!(wait_until(Duration::from_secs(60), taken), "{service} at {address} takes no connection");
         }
-        // Until the cluster's DNS knows its Services, a request waits 10 s for a name.
+        // Until the cluster's DNS knows its Services, a request waits 10 s for a name, or fails. It too may have lost the API
+        // server a moment ago, and ask again in a minute.
         let load = Load::post(0, "/checkout").to(self.service("frontend")).connecting();
         let mut last = String::new();
-        let serves = wait_until(Duration::from_secs(60), || {
+        let serves = wait_until(Duration::from_secs(180), || {
             let answers = load.run(1);
             last = load::statuses(&answers);
             answers.iter().all(|a| a.status == Some(200) && a.end - a.start < 2_000_000_000)

@@ -54,6 +54,8 @@ struct Context {
 const UNKNOWN: Context =
     Context { exchange: 0, line: [0; GENERATIONS], born: [0; GENERATIONS], tid: 0, inherited: 0 };
 
+static BLANK: Context = UNKNOWN;
+
 /// An heir that acted on another thread than it was born on: a loop hands work to threads in a copy of its context.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -214,10 +216,11 @@ pub fn serve(process: *mut Process, call: &Call, connection: &mut Connection) ->
         return 0;
     }
     let key = Handle::new(tgid, address);
-    let Some(context) = CONTEXTS.get_ptr_mut(key) else {
-        let _ = CONTEXTS.insert(key, Context { exchange, ..UNKNOWN }, 0);
-        return 0;
-    };
+    if CONTEXTS.get_ptr_mut(key).is_none() {
+        // Not by way of the stack, where there is no room.
+        let _ = CONTEXTS.insert(key, &BLANK, 0);
+    }
+    let Some(context) = CONTEXTS.get_ptr_mut(key) else { return 0 };
     // SAFETY: as above; a context is entered by one thread at a time.
     let context = unsafe { &mut *context };
     context.exchange = exchange;

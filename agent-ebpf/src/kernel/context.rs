@@ -37,10 +37,16 @@ pub struct Thread {
     pub marks: u32,
     /// When `open` was last 0, in nanoseconds of CLOCK_MONOTONIC.
     pub idle: u64,
-    /// The queue that it asked last for work.
-    pub asked: u64,
+}
+
+/// Where a thread takes work from. Apart from [`Thread`], for which there is no more room on the stack.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Pooled {
+    /// The queue that it asked last.
+    asked: u64,
     /// The queue of the pool that it is of; 0 for none.
-    pub queue: u64,
+    queue: u64,
 }
 
 /// Bits of [`Thread::marks`].
@@ -84,6 +90,17 @@ impl Handle {
 #[map]
 static THREADS: LruHashMap<u32, Thread> = LruHashMap::with_max_entries(16384, 0);
 
+/// No entry for a thread that was never seen to ask for work.
+#[map]
+static POOLED: LruHashMap<u32, Pooled> = LruHashMap::with_max_entries(16384, 0);
+
+/// What is known of where the thread takes work from.
+#[inline(always)]
+fn pooled(tid: u32) -> Pooled {
+    // SAFETY: copied out at once.
+    unsafe { POOLED.get(tid) }.copied().unwrap_or(Pooled { asked: 0, queue: 0 })
+}
+
 #[inline(always)]
 fn thread(tid: u32, tgid: u32) -> Option<*mut Thread> {
     let thread = THREADS.get_ptr_mut(tid)?;
@@ -94,7 +111,7 @@ fn thread(tid: u32, tgid: u32) -> Option<*mut Thread> {
 /// A thread of which nothing was known.
 #[inline(always)]
 fn begin(tid: u32, tgid: u32, work: Work) {
-    let thread = Thread { work, tgid, open: 0, shared: 0, marks: 0, idle: read::now(), asked: 0, queue: 0 };
+    let thread = Thread { work, tgid, open: 0, shared: 0, marks: 0, idle: read::now() };
     let _ = THREADS.insert(tid, thread, 0);
 }
 
@@ -156,23 +173,22 @@ pub fn take_work(tid: u32, tgid: u32, of: u64) {
     if t.open == 0 {
         let exchange = if of == 0 { 0 } else { heir::begin(handle(tgid, tid), of) };
         // It may have asked before the breakpoints were there.
-        let queue = if t.asked == 0 { ANY_QUEUE } else { t.asked };
-        (t.work, t.marks, t.queue) = (Work { exchange, via: 0 }, t.marks & mark::LASTING, queue);
+        let asked = pooled(tid).asked;
+        let _ = POOLED.insert(tid, Pooled { asked, queue: if asked == 0 { ANY_QUEUE } else { asked } }, 0);
+        (t.work, t.marks) = (Work { exchange, via: 0 }, t.marks & mark::LASTING);
     }
 }
 
 /// The thread asks this queue for work: if it took some out of it before, it has done that.
 #[inline(always)]
 pub fn ask_for_work(tid: u32, tgid: u32, queue: u64) {
-    if thread(tid, tgid).is_none() {
-        begin(tid, tgid, Work::NONE);
-    }
+    let known = pooled(tid).queue;
+    let _ = POOLED.insert(tid, Pooled { asked: queue, queue: known }, 0);
     let Some(t) = thread(tid, tgid) else { return };
     // SAFETY: as above.
     let t = unsafe { &mut *t };
-    t.asked = queue;
     // What it serves itself goes on.
-    if (t.queue == queue || t.queue == ANY_QUEUE) && t.work.exchange & HEIR != 0 {
+    if (known == queue || known == ANY_QUEUE) && t.work.exchange & HEIR != 0 {
         heir::end(handle(tgid, tid), t.work.exchange);
         t.work = Work::NONE;
     }
@@ -182,9 +198,10 @@ pub fn ask_for_work(tid: u32, tgid: u32, queue: u64) {
 #[inline(always)]
 fn taken(tid: u32, tgid: u32) -> u64 {
     // SAFETY: as above.
-    let pooled = thread(tid, tgid).filter(|t| unsafe { (**t).queue } != 0);
-    // SAFETY: as above.
-    let exchange = pooled.map_or(0, |t| unsafe { (*t).work.exchange });
+    if pooled(tid).queue == 0 {
+        return 0;
+    }
+    let exchange = current(tid, tgid).exchange;
     heir::acts(handle(tgid, tid), exchange);
     exchange
 }
@@ -205,6 +222,7 @@ fn handle(tgid: u32, tid: u32) -> Handle {
 #[inline(always)]
 pub fn forget(tid: u32) {
     let _ = THREADS.remove(tid);
+    let _ = POOLED.remove(tid);
 }
 
 /// One unanswered exchange less for the thread that counts this connection's.

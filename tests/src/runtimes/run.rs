@@ -29,6 +29,8 @@ const EDGE: usize = 3;
 /// Between two concurrencies. Where exchanges of an event loop were seen to wait for each other, its links are in doubt for
 /// a second; that is of the load before.
 const LULL: Duration = Duration::from_millis(1500);
+/// What ends so much later than the request it was started for is nobody's; so long the service goes on after the last.
+const OUTLIVED: Duration = Duration::from_millis(400);
 /// How long a service may take to end by itself.
 const GRACE: Duration = Duration::from_secs(3);
 /// What is beside all routes, in tables.
@@ -80,6 +82,7 @@ pub fn perform(runtime: &Runtime, run: &Run, requests: usize, program: &Path) ->
     // An SDK sends what it has only while it lives; a job goes on as long as its service.
     let agents = run.watchers.iter().all(|watcher| *watcher != Watcher::Reference);
     let mid = if agents {
+        std::thread::sleep(given::limit(OUTLIVED));
         drop(mid);
         None
     } else {

@@ -220,7 +220,7 @@ for line in sys.stdin:
 
 /// A server that says where it listens.
 const SERVING: &str = "
-import http.server, os, sys
+import http.server
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)

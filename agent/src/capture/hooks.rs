@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use crate::process::binary::{Binary, open};
 
 pub use go::{Goroutines, Unfit, go};
-pub use pools::pools;
+pub use pools::{PROGRAMS as POOL_PROGRAMS, pools};
 pub use python::python;
 pub use waits::waits;
 

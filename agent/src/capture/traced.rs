@@ -77,10 +77,10 @@ impl Traced {
         self.held.get(&tgid).is_some_and(|held| !held.is_empty())
     }
 
-    /// Whether these are a process's hooks, and it has no others.
-    pub fn has_exactly(&self, tgid: u32, hooks: &[Hook]) -> bool {
-        let held = self.held.get(&tgid).into_iter().flatten().flat_map(|(held, _)| held);
-        held.clone().count() == hooks.len() && held.into_iter().all(|hook| hooks.contains(hook))
+    /// Whether a process has hooks, and none that run other programs than these.
+    pub fn runs_only(&self, tgid: u32, programs: &[&str]) -> bool {
+        let mut held = self.held.get(&tgid).into_iter().flatten().flat_map(|(held, _)| held);
+        self.is_hooked(tgid) && held.all(|hook| programs.contains(&hook.program))
     }
 
     /// Detaches a process's hooks.

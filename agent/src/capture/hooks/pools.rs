@@ -10,7 +10,10 @@ use super::{
 };
 use crate::process::binary::{Binary, open};
 
-/// The hooks in `files`, the module as a process has mapped it: all, or none.
+/// What they run.
+pub const PROGRAMS: [&str; 3] = ["pool_put", "pool_ask", "pool_take"];
+
+/// The hooks in `files`, the module as a process has mapped it: in each file all, or none.
 pub fn pools(files: &[PathBuf]) -> Hooks {
     let mut found = Hooks::default();
     for file in files {
@@ -69,7 +72,8 @@ mod tests {
         let count = |program| found.hooks.iter().filter(|hook| hook.program == program).count();
         assert_eq!((count("pool_put"), count("pool_ask")), (1, 2), "{found:?}");
         assert!((1..=4).contains(&count("pool_take")), "{found:?}");
-        assert!(found.hooks.iter().all(|hook| UPROBES.contains(&hook.program)));
+        assert!(PROGRAMS.iter().all(|program| UPROBES.contains(program)));
+        assert!(found.hooks.iter().all(|hook| PROGRAMS.contains(&hook.program)));
     }
 
     #[test]

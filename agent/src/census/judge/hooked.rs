@@ -129,15 +129,17 @@ impl Census {
             self.traced.unhook(pid);
             return threads();
         }
-        let found = hooks::pools(&queues);
-        if !self.traced.has_exactly(pid, &found.hooks) {
-            self.traced.unhook(pid);
-        }
         let mut judgement = threads();
+        let pooled = "; one of a pool, what it takes out of the queue";
+        // It is judged every few seconds: the module is read once.
+        if self.traced.runs_only(pid, &hooks::POOL_PROGRAMS) {
+            judgement.causality.push_str(pooled);
+            return judgement;
+        }
+        self.traced.unhook(pid);
+        let found = hooks::pools(&queues);
         match self.traced.hook(pid, &found.hooks) {
-            Ok(()) if found.missing.is_empty() => {
-                judgement.causality.push_str("; one of a pool, what it takes out of the queue");
-            }
+            Ok(()) if found.missing.is_empty() => judgement.causality.push_str(pooled),
             Ok(()) => tracing::debug!(pid, "not found: {}", found.missing.join(", ")),
             Err(error) => tracing::debug!(pid, "{}", refused(&error)),
         }

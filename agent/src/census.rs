@@ -426,9 +426,4 @@ impl Census {
     pub fn chosen(&self) -> usize {
         self.lock().values().filter(|entry| entry.traced).count()
     }
-
-    /// How many processes the kernel side traces.
-    pub fn traced(&self) -> usize {
-        self.traced.len()
-    }
 }

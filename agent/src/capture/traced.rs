@@ -116,14 +116,4 @@ impl Traced {
     pub fn pids(&self) -> Vec<u32> {
         self.map.keys().filter_map(Result::ok).collect()
     }
-
-    /// How many processes are traced.
-    pub fn len(&self) -> usize {
-        self.map.keys().filter(Result::is_ok).count()
-    }
-
-    /// Whether none is.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }

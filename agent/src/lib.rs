@@ -24,4 +24,5 @@ pub mod run;
 pub mod sampler;
 pub mod settings;
 pub mod span;
+pub mod table;
 pub mod timed;

@@ -5,11 +5,7 @@
 mod unjudged;
 mod waiting;
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use sockspan_ebpf::{Data, EventKind, Lifecycle, Role, flag, process_flag};
 
@@ -24,6 +20,7 @@ use crate::{
         Attribute, Resource, Span, SpanKind, assemble::Assembler, clock::Clock, conventions::Conventions,
         route::Router,
     },
+    table::{Set, Table},
 };
 
 use unjudged::Unjudged;
@@ -101,13 +98,13 @@ pub struct Pipeline {
     connections: Connections,
     exchanges: Exchanges,
     assembler: Assembler,
-    resources: HashMap<u32, Arc<Resource>>,
+    resources: Table<u32, Arc<Resource>>,
     leaving: Vec<Leaving>,
     /// Processes that are let go once all events before that are taken; those that came back since are none of them.
-    releasing: HashSet<u32>,
+    releasing: Set<u32>,
     unjudged: Unjudged,
     waiting: Waiting<Settled>,
-    serving: HashSet<u32>,
+    serving: Set<u32>,
     metrics: Arc<Metrics>,
     max_duration: Nanos,
     now: Nanos,
@@ -164,12 +161,12 @@ impl Pipeline {
             connections: Connections::new(limits, options.connections),
             exchanges,
             assembler: options.assembler,
-            resources: HashMap::new(),
+            resources: Table::default(),
             leaving: Vec::new(),
-            releasing: HashSet::new(),
+            releasing: Set::default(),
             unjudged: Unjudged::default(),
             waiting: Waiting::default(),
-            serving: HashSet::new(),
+            serving: Set::default(),
             metrics,
             max_duration: u64::try_from(options.max_duration.as_nanos()).unwrap_or(u64::MAX),
             now: 0,
@@ -201,14 +198,16 @@ impl Pipeline {
     pub fn take(&mut self, input: Input, out: &mut Yield) {
         match input {
             Input::Batch(batch) => {
-                let (events, damaged) = events(batch);
-                self.metrics.events_lost.add(EventLoss::Damaged, damaged);
-                for event in events {
-                    if let Event::Process { kind: EventKind::Released, turn } = &event {
-                        self.releasing.insert(turn.tgid);
+                let (order, releasing) = (&mut self.order, &mut self.releasing);
+                let damaged = events(batch, |event| {
+                    if event.kind == EventKind::Released
+                        && let Some(Event::Process { turn, .. }) = event.clone().event()
+                    {
+                        releasing.insert(turn.tgid);
                     }
-                    self.order.push(event);
-                }
+                    order.push(event);
+                });
+                self.metrics.events_lost.add(EventLoss::Damaged, damaged);
             }
             Input::Process { tgid, resource, complete } => {
                 // Of one that has ended there may be more to say; it does not come back.
@@ -234,6 +233,7 @@ impl Pipeline {
         while let Some(event) = self.order.pop() {
             self.event(event, out);
         }
+        self.exchanges.expect_late(!self.unjudged.is_empty());
         self.exchanges.settle(self.now, &mut self.settled);
         self.yield_spans(out);
         if self.now.saturating_sub(self.tidied) >= TIDY {

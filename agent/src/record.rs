@@ -119,7 +119,7 @@ fn endian() -> &'static str {
 
 fn value(value: &Value) -> serde_json::Value {
     match value {
-        Value::Str(s) => s.as_ref().into(),
+        Value::Str(s) => s.as_str().into(),
         Value::Int(i) => (*i).into(),
         Value::Bool(b) => (*b).into(),
         Value::Strs(list) => list.clone().into(),

@@ -7,15 +7,19 @@ mod position;
 mod wire;
 
 use std::{
-    collections::HashMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    rc::Rc,
     sync::Arc,
 };
 
 use bytes::Bytes;
 use sockspan_ebpf::{Data, Direction as Way, EventKind, Evidence, Family, LEFT, Role, flag};
 
-use crate::http::{Chunk, Conversation, Direction, Limits, LossReason, Nanos, Signal};
+use crate::{
+    http::{Chunk, Conversation, Direction, Limits, LossReason, Nanos, Signal},
+    span::conventions::Endpoint,
+    table::Table,
+};
 
 use position::Positions;
 pub use wire::Wire;
@@ -35,9 +39,9 @@ const LINGER: Nanos = 500_000_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoints {
     /// This end; `None` for Unix sockets.
-    pub local: Option<SocketAddr>,
+    pub local: Option<Endpoint>,
     /// The other end.
-    pub peer: Option<SocketAddr>,
+    pub peer: Option<Endpoint>,
     /// Inode number of the network namespace.
     pub netns: u32,
 }
@@ -86,7 +90,7 @@ pub struct Finding {
     /// Which end of the conversation it is.
     pub role: Role,
     /// Where the connection runs.
-    pub endpoints: Arc<Endpoints>,
+    pub endpoints: Rc<Endpoints>,
     /// What was found.
     pub signal: Signal,
     /// For `RequestBegan`: what the kernel side knew.
@@ -139,7 +143,7 @@ struct Connection {
     role: Role,
     tgid: u32,
     conversation: Conversation,
-    endpoints: Arc<Endpoints>,
+    endpoints: Rc<Endpoints>,
     positions: [Positions; 2],
     told: [u64; 2],
     used: Nanos,
@@ -148,21 +152,21 @@ struct Connection {
 
 /// All connections that are followed.
 pub struct Connections {
-    table: HashMap<(u64, u64), Connection>,
+    table: Table<(u64, u64), Box<Connection>>,
     limits: Arc<Limits>,
     most: usize,
     next: u64,
     signals: Vec<Signal>,
 }
 
-fn address(family: u8, bytes: [u8; 16], port: u16) -> Option<SocketAddr> {
+fn address(family: u8, bytes: [u8; 16], port: u16) -> Option<Endpoint> {
     let [a, b, c, d, ..] = bytes;
     let ip = match family {
         f if f == Family::Inet as u8 => IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
         f if f == Family::Inet6 as u8 => IpAddr::V6(Ipv6Addr::from(bytes)).to_canonical(),
         _ => return None,
     };
-    Some(SocketAddr::new(ip, port))
+    Some(SocketAddr::new(ip, port).into())
 }
 
 fn role_of(data: &Data) -> Role {
@@ -197,7 +201,7 @@ fn answer(kind: EventKind, data: &Data) -> Option<Answer> {
 impl Connections {
     /// Follows at most `most` connections at a time.
     pub fn new(limits: Limits, most: usize) -> Self {
-        Self { table: HashMap::new(), limits: Arc::new(limits), most, next: 0, signals: Vec::new() }
+        Self { table: Table::default(), limits: Arc::new(limits), most, next: 0, signals: Vec::new() }
     }
 
     /// Keeps request headers of these names too, from now on.
@@ -220,6 +224,7 @@ impl Connections {
     }
 
     /// Takes in a socket event.
+    #[inline(never)] // A stage: its instructions are budgeted.
     pub fn take(&mut self, kind: EventKind, data: &Data, head: Bytes, tail: Bytes, out: &mut Output) {
         let key = (data.socket, data.generation);
         let role = role_of(data);
@@ -232,7 +237,8 @@ impl Connections {
             }
             self.make_room(out);
             self.next += 1;
-            self.table.insert(key, Connection::new(self.next, data, self.limits.clone()));
+            let connection = Connection::new(self.next, data, self.limits.clone());
+            self.table.insert(key, Box::new(connection));
         }
         let Some(connection) = self.table.get_mut(&key) else { return };
         connection.used = data.at;
@@ -320,7 +326,7 @@ impl Connection {
             role: role_of(data),
             tgid: data.tgid,
             conversation: Conversation::new(limits),
-            endpoints: Arc::new(endpoints),
+            endpoints: Rc::new(endpoints),
             positions: [Positions::default(), Positions::default()],
             told: [0; 2],
             used: data.at,

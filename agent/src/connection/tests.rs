@@ -129,6 +129,10 @@ const ASKED: &str = "0:began, 0:/a, 0:sent";
 const ANSWERED: &str = "0:answer, 0:200, 0:done Some(2)";
 const BOTH: u16 = flag::STARTS_MESSAGE | flag::STARTS_EXCHANGE;
 
+fn endpoint(text: &str) -> Option<Endpoint> {
+    text.parse::<SocketAddr>().ok().map(Endpoint::from)
+}
+
 #[test]
 fn a_server_receives_requests_and_a_client_sends_them() {
     for (role, asks, answers) in
@@ -140,8 +144,8 @@ fn a_server_receives_requests_and_a_client_sends_them() {
         assert_eq!(play.told(), ASKED, "{role:?}");
         let finding = &play.out.findings[0];
         assert_eq!((finding.role, finding.tgid, finding.connection), (role, 7, 1));
-        assert_eq!(finding.endpoints.local, "127.0.0.1:8080".parse().ok());
-        assert_eq!(finding.endpoints.peer, "10.0.0.9:40000".parse().ok());
+        assert_eq!(finding.endpoints.local, endpoint("127.0.0.1:8080"));
+        assert_eq!(finding.endpoints.peer, endpoint("10.0.0.9:40000"));
         let origin = play.origin();
         assert_eq!((origin.exchange, origin.parent, origin.evidence), (3, 5, Evidence::Thread));
         assert!(!origin.shared);

@@ -16,7 +16,7 @@ use crate::{
     span::SpanKind,
 };
 
-use super::{Identity, Seed, fading::Fading, ties::Bound};
+use super::{Identity, Seed, fading::Fading};
 
 /// Shorter values are counters, which two programs can have in common by chance.
 const MIN_VALUE: usize = 8;
@@ -33,13 +33,21 @@ const AGE: Nanos = 3_600_000_000_000;
 pub(super) struct Ids {
     names: Arc<[String]>,
     key: [u8; 16],
-    received: Fading<u128, Bound>,
+    /// Who received a value alone, and is still of use.
+    received: Fading<u128, Rc<Identity>>,
+    /// All values; what goes by its age alone.
+    seen: Fading<u128, Alone>,
 }
+
+/// Whether one exchange alone received a value.
+#[derive(Clone, Copy, Debug)]
+struct Alone(bool);
 
 impl Ids {
     /// By the headers of these names.
     pub fn new(seed: &Seed, names: Arc<[String]>) -> Self {
-        Self { names, key: seed.0, received: Fading::new(MOST) }
+        let (received, seen) = (Fading::new(MOST), Fading::new(MOST).patient(AGE));
+        Self { names, key: seed.0, received, seen }
     }
 
     /// By the headers of other names, from now on. What was received is not forgotten.
@@ -78,27 +86,26 @@ impl Ids {
     }
 
     fn receive(&mut self, id: u128, identity: &Rc<Identity>, at: Nanos) {
-        let bound = match self.received.get(&id) {
-            None => Bound::One(identity.clone()),
-            Some(Bound::One(same)) if Rc::ptr_eq(same, identity) => return,
-            Some(_) => Bound::Several,
-        };
-        self.received.insert(id, bound, at);
+        if self.seen.get(&id).is_none() {
+            self.seen.insert(id, Alone(true), at);
+            self.received.insert(id, identity.clone(), at);
+        } else if !self.received.get(&id).is_some_and(|same| Rc::ptr_eq(same, identity)) {
+            self.seen.insert(id, Alone(false), at);
+            self.received.take(&id);
+        }
     }
 
-    /// The only exchange that received any of these; none if they name different ones.
+    /// The only exchange that received any of these; none if they name different ones, or one that is long over.
     fn sender(&self, ids: &[u128]) -> Option<Rc<Identity>> {
-        let one = |id| match self.received.get(id) {
-            Some(Bound::One(identity)) => Some(identity),
-            _ => None,
-        };
-        let mut senders = ids.iter().filter_map(one);
-        let first = senders.next()?;
-        senders.all(|other| Rc::ptr_eq(first, other)).then(|| first.clone())
+        let alone = ids.iter().filter(|id| matches!(self.seen.get(id), Some(Alone(true))));
+        let mut senders = alone.map(|id| self.received.get(id));
+        let first = senders.next()??;
+        senders.all(|other| other.is_some_and(|other| Rc::ptr_eq(first, other))).then(|| first.clone())
     }
 
-    /// Lets go of what is too old.
+    /// Lets go of what is too old. Of a request that is over, it is remembered that there was one.
     pub fn tick(&mut self, now: Nanos) {
-        self.received.fade(now.saturating_sub(AGE));
+        self.received.fade(now, |_, one, at| one.is_of_use(now) && at.saturating_add(AGE) > now);
+        self.seen.fade(now, |_, _, _| false);
     }
 }

@@ -18,11 +18,15 @@ use crate::{
     span::{SpanId, SpanKind, TraceId},
 };
 
-use super::doubt::Doubt;
+use super::{HOLD, doubt::Doubt};
 
 /// The version of the rule by which a client's span id follows from the wire. Part of what is hashed: agents of
 /// different rules must not seem to agree.
 const WIRE_VERSION: u8 = 1;
+
+/// What the kernel side tells comes milliseconds late at most, and what outlives an exchange by more than [`HOLD`] is not
+/// its own.
+const GRACE: Nanos = 2 * HOLD;
 
 /// Where ids come from: random once an agent, or given for a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,9 +92,9 @@ pub struct Identity {
     /// What stands for its parent until the task that made it ends.
     pub awaited: Cell<Option<u64>>,
     /// Its link is an event loop's and may not hold; `None` once that is judged.
-    pub doubt: RefCell<Option<Doubt>>,
+    pub doubt: RefCell<Option<Box<Doubt>>>,
     /// What its own headers said.
-    pub context: RefCell<Option<Context>>,
+    pub context: RefCell<Option<Box<Context>>>,
     /// A sampling decision that its headers carried without ids.
     pub decision: Cell<Option<bool>>,
     /// It never becomes a span: left out by a rule (and all below it with it).
@@ -223,7 +227,7 @@ impl Identity {
         let root = self.root();
         let context = root.context.borrow();
         let remote = |c: &Context| Parent { span_id: c.parent, remote: true, evidence: LinkEvidence::Header };
-        context.as_ref().map(remote)
+        context.as_deref().map(remote)
     }
 
     /// Whether a rule left it out, or something above it.
@@ -245,6 +249,12 @@ impl Identity {
     /// Whether it was open at `at`: after its response it causes nothing.
     pub fn was_open(&self, at: Nanos) -> bool {
         self.ended.get().is_none_or(|ended| at <= ended)
+    }
+
+    /// Whether something can still come of it at `now`: it is open, or has been until lately, so that what was told late, and
+    /// what outlived it a little, finds it.
+    pub fn is_of_use(&self, now: Nanos) -> bool {
+        self.ended.get().is_none_or(|ended| ended.saturating_add(GRACE) > now)
     }
 
     /// Whether `other` is this exchange or above it.

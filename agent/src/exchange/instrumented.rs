@@ -6,11 +6,9 @@
 //! An application that only hands headers on sends what it received, unchanged. One that sends spans to a collector, or
 //! puts a span of its own into a trace that it received or has just begun, has a tracer.
 
-use std::collections::HashSet;
+use crate::{http::Nanos, propagation::Context, span::SpanKind, span::conventions, table::Set};
 
-use crate::{http::Nanos, propagation::Context, span::SpanKind, span::conventions};
-
-use super::{Exchanges, Identity, Loss, LossReason, Request, Ties, doubt::Doubt};
+use super::{Exchanges, Identity, Loss, LossReason, Request, Ties};
 
 /// Where tracers send spans by plain HTTP: OTLP's path and Zipkin's.
 const EXPORTS: [&[u8]; 2] = [b"/v1/traces", b"/api/v2/spans"];
@@ -41,11 +39,11 @@ impl Sign {
 pub(super) struct Recognition {
     /// Nothing is concluded: all are traced.
     pub off: bool,
-    left: HashSet<u32>,
+    left: Set<u32>,
     /// Who takes spans in hands on those of others.
-    receivers: HashSet<u32>,
+    receivers: Set<u32>,
     /// Their runtime writes spans' ids into headers, traced or not.
-    writers: HashSet<u32>,
+    writers: Set<u32>,
 }
 
 impl Recognition {
@@ -64,10 +62,26 @@ impl Recognition {
         }
     }
 
+    /// Looks for signs of a tracer in a request's head. To be called before anything follows from its context.
+    pub fn sign(
+        &mut self,
+        identity: &Identity,
+        request: &Request,
+        context: Option<&Context>,
+        ties: &Ties,
+        at: Nanos,
+    ) -> Option<Sign> {
+        if self.off {
+            return None;
+        }
+        let by_path = self.by_path(identity, request);
+        by_path.or_else(|| context.and_then(|context| self.by_context(identity, context, ties, at)))
+    }
+
     /// What a request's path tells of its process.
     fn by_path(&mut self, identity: &Identity, request: &Request) -> Option<Sign> {
-        let path = conventions::path(&request.target);
-        if request.method != "POST" || !EXPORTS.iter().any(|export| path.ends_with(export)) {
+        let path = conventions::path(request.target());
+        if request.method() != b"POST" || !EXPORTS.iter().any(|export| path.ends_with(export)) {
             return None;
         }
         match identity.kind {
@@ -87,7 +101,7 @@ impl Recognition {
         let link = identity.link.borrow();
         // The request that it belongs to brought no trace: so this one was begun here.
         let untold = |parent: &Identity| parent.whole.get() && parent.context.borrow().is_none();
-        let is_sure = identity.doubt.borrow().as_ref().is_none_or(Doubt::is_none);
+        let is_sure = identity.doubt.borrow().as_ref().is_none_or(|doubt| doubt.is_none());
         let begun = is_sure
             && link.as_ref().is_some_and(|link| untold(&link.parent))
             && !ties.has_received(identity.tgid, context.trace_id);
@@ -95,7 +109,7 @@ impl Recognition {
     }
 }
 
-fn insert(set: &mut HashSet<u32>, tgid: u32) {
+fn insert(set: &mut Set<u32>, tgid: u32) {
     if set.len() < MOST {
         set.insert(tgid);
     }
@@ -115,27 +129,9 @@ impl Exchanges {
         self.recognition.begin(tgid, writes);
     }
 
-    /// Looks for signs of a tracer in a request's head. To be called before anything follows from its context.
-    pub(super) fn recognise(
-        &mut self,
-        identity: &Identity,
-        request: &Request,
-        context: Option<&Context>,
-        at: Nanos,
-    ) {
-        if self.recognition.off {
-            return;
-        }
-        let by_path = self.recognition.by_path(identity, request);
-        let by_context = || context.and_then(|c| self.recognition.by_context(identity, c, &self.ties, at));
-        if let Some(sign) = by_path.or_else(by_context) {
-            self.leave(identity.tgid, sign);
-        }
-    }
-
     /// Leaves a process alone: what it has begun becomes no span, but for what was named as a parent already; and nobody is
     /// its child.
-    fn leave(&mut self, tgid: u32, sign: Sign) {
+    pub(super) fn leave(&mut self, tgid: u32, sign: Sign) {
         let before = self.recognition.left.len();
         insert(&mut self.recognition.left, tgid);
         if self.recognition.left.len() == before {

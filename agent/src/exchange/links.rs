@@ -109,7 +109,7 @@ impl Ties {
 /// application's own too. Returns whether it says otherwise.
 pub(super) fn link_by_id(identity: &Rc<Identity>, sender: &Rc<Identity>, at: Nanos) -> bool {
     let other_trace = |c: &propagation::Context| c.trace_id != sender.trace().id;
-    let other_trace = identity.context.borrow().as_ref().is_some_and(other_trace);
+    let other_trace = identity.context.borrow().as_deref().is_some_and(other_trace);
     let linked = identity.link.borrow().as_ref().map(|link| Rc::ptr_eq(&link.parent, sender));
     if linked.is_none() && !other_trace {
         link(identity, sender, LinkEvidence::ForwardedId, at);

@@ -15,7 +15,7 @@ mod settled;
 mod tests;
 mod ties;
 
-use std::{collections::HashMap, rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc};
 
 use sockspan_ebpf::{Inheritance, Role};
 
@@ -25,6 +25,7 @@ use crate::{
     metrics::{LinkEvidence, Withdrawal},
     propagation,
     span::SpanKind,
+    table::Table,
     timed::Timed,
 };
 
@@ -58,9 +59,9 @@ pub type Excluded = Box<dyn Fn(&Request) -> bool + Send>;
 /// All exchanges that are open, or over and not settled.
 pub struct Exchanges {
     seed: Seed,
-    open: HashMap<(u64, u64), Exchange>,
+    open: Table<(u64, u64), Box<Exchange>>,
     /// What is over, by when it is looked at again.
-    waiting: Timed<Exchange>,
+    waiting: Timed<Box<Exchange>>,
     ties: Ties,
     ids: Ids,
     recognition: Recognition,
@@ -93,7 +94,7 @@ impl Exchanges {
         Self {
             ids: Ids::new(&seed, correlation),
             seed,
-            open: HashMap::new(),
+            open: Table::default(),
             waiting: Timed::default(),
             ties: Ties::default(),
             recognition: Recognition::default(),
@@ -118,6 +119,11 @@ impl Exchanges {
         self.ids.rename(names);
     }
 
+    /// Whether events are held back that will be told later than others of their time: then more is remembered.
+    pub fn expect_late(&mut self, late: bool) {
+        self.ties.late = late;
+    }
+
     /// Open exchanges, and those that are over and wait.
     pub fn len(&self) -> usize {
         self.open.len() + self.waiting.len()
@@ -129,6 +135,7 @@ impl Exchanges {
     }
 
     /// Takes in what came of one event.
+    #[inline(never)] // A stage: its instructions are budgeted.
     pub fn take(&mut self, output: &mut Output) {
         let alias = output.alias.take();
         // Before its exchange is over by the same event.
@@ -204,7 +211,7 @@ impl Exchanges {
                 SpanKind::Client => self.calls(&identity, &origin, at),
             }
         }
-        let exchange = Exchange {
+        let exchange = Box::new(Exchange {
             identity,
             endpoints: finding.endpoints.clone(),
             request: None,
@@ -216,7 +223,7 @@ impl Exchanges {
             unseen: false,
             forwarded: None,
             origin: finding.origin,
-        };
+        });
         self.ties.join(&exchange.identity, at);
         self.open.insert((finding.connection, n), exchange);
     }
@@ -230,7 +237,8 @@ impl Exchanges {
         self.ties.link_caller(identity, origin, at);
         let linked = identity.link.borrow().is_some();
         let context = (origin.parent, origin.via);
-        *identity.doubt.borrow_mut() = self.doubts.calls(origin.exchange, context, origin.tid, at, linked);
+        let doubt = self.doubts.calls(origin.exchange, context, origin.tid, at, linked);
+        *identity.doubt.borrow_mut() = doubt.map(Box::new);
     }
 
     fn request_head(&mut self, key: (u64, u64), head: &RequestHead) {
@@ -240,12 +248,15 @@ impl Exchanges {
         let request = Request::of(head);
         identity.excluded.set((self.excluded)(&request));
         identity.whole.set(!request.truncated);
-        exchange.request = Some(request.clone());
         let at = identity.started.get();
-        exchange.forwarded = self.ids.take(&identity, head, at);
-        let forwarded = exchange.forwarded.clone();
+        let forwarded = self.ids.take(&identity, head, at);
+        exchange.forwarded.clone_from(&forwarded);
         let context = propagation::extract(headers.clone());
-        self.recognise(&identity, &request, context.as_ref(), at);
+        let sign = self.recognition.sign(&identity, &request, context.as_ref(), &self.ties, at);
+        exchange.request = Some(request);
+        if let Some(sign) = sign {
+            self.leave(identity.tgid, sign);
+        }
         if identity.left.get() {
             return;
         }
@@ -266,7 +277,7 @@ impl Exchanges {
         if identity.kind == SpanKind::Client {
             self.overruled.extend(self.ties.link_forwarder(identity, &context, at));
         }
-        *identity.context.borrow_mut() = Some(context);
+        *identity.context.borrow_mut() = Some(Box::new(context));
         if identity.kind == SpanKind::Server {
             self.ties.receive(identity, at);
         }
@@ -296,6 +307,7 @@ impl Exchanges {
     }
 
     /// The exchanges that have settled by `now`.
+    #[inline(never)] // A stage: its instructions are budgeted.
     pub fn settle(&mut self, now: Nanos, out: &mut Vec<Settled>) {
         self.now = self.now.max(now);
         while let Some(exchange) = self.waiting.pop_until(now) {

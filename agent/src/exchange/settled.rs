@@ -1,6 +1,6 @@
 //! An exchange from its beginning until it is told.
 
-use std::{rc::Rc, sync::Arc};
+use std::rc::Rc;
 
 use crate::{
     connection::{Endpoints, Origin},
@@ -16,7 +16,7 @@ pub struct Exchange {
     /// Its place among others.
     pub identity: Rc<Identity>,
     /// Where it ran.
-    pub endpoints: Arc<Endpoints>,
+    pub endpoints: Rc<Endpoints>,
     /// The request.
     pub request: Option<Request>,
     /// The response's status code.
@@ -39,7 +39,7 @@ pub struct Exchange {
 /// An exchange that is told for good.
 pub struct Settled {
     /// The exchange.
-    pub exchange: Exchange,
+    pub exchange: Box<Exchange>,
     /// Its trace.
     pub trace: Trace,
     /// Its parent.
@@ -78,7 +78,7 @@ impl Exchange {
         self.origin.as_ref()
     }
 
-    pub(super) fn settle(mut self) -> Settled {
+    pub(super) fn settle(mut self: Box<Self>) -> Settled {
         // A response that was read to its end had been written: the write is stamped when it returns.
         let answered = self.caller().filter(|client| client.complete.get());
         if let Some(end) = answered.and_then(|client| client.ended.get()) {

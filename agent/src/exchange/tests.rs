@@ -1,10 +1,11 @@
 //! Requests as both ends see them, and the links and traces that must come of it.
 
+mod forgotten;
 mod forwarded;
 mod heirs;
 mod instrumented;
 
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
 use sockspan_ebpf::Evidence;
 
@@ -130,13 +131,13 @@ impl Web {
     }
 
     fn holding(most: usize) -> Self {
-        let excluded = |request: &Request| request.target.as_ref() == b"/healthz";
+        let excluded = |request: &Request| request.target() == b"/healthz";
         let exchanges = Exchanges::new(Seed([7; 16]), most, Box::new(excluded), correlation());
         Self { exchanges, told: Vec::new() }
     }
 
     fn finds(&mut self, ask: &Ask, signal: Signal, origin: Option<Origin>) {
-        let endpoints = Arc::new(Endpoints { local: None, peer: None, netns: 1 });
+        let endpoints = Rc::new(Endpoints { local: None, peer: None, netns: 1 });
         let (connection, tgid, role) = (ask.connection, ask.tgid, ask.role);
         let finding = Finding { connection, tgid, role, endpoints, signal, origin };
         self.exchanges.take(&mut Output { findings: vec![finding], ..Output::default() });
@@ -176,7 +177,9 @@ impl Web {
 
     fn find(&self, path: &str) -> Option<&Settled> {
         let target = format!("/{path}");
-        self.told.iter().find(|s| s.exchange.request.as_ref().is_some_and(|r| r.target == target))
+        self.told
+            .iter()
+            .find(|s| s.exchange.request.as_ref().is_some_and(|r| r.target() == target.as_bytes()))
     }
 
     /// The exchange of this connection, which has been told.
@@ -192,7 +195,7 @@ impl Web {
     fn parent(&self, connection: u64) -> Option<(u64, LinkEvidence)> {
         let parent = self.of(connection).parent.as_ref()?;
         let of = |s: &&Settled| s.exchange.identity.span_id == parent.span_id;
-        let path = self.told.iter().find(of).and_then(|s| s.exchange.request.as_ref()).map(|r| &r.target);
+        let path = self.told.iter().find(of).and_then(|s| s.exchange.request.as_ref()).map(Request::target);
         let number = path.and_then(|p| std::str::from_utf8(p).ok()?.trim_start_matches('/').parse().ok());
         assert_eq!(parent.remote, number.is_none());
         Some((number.unwrap_or(0), parent.evidence))

@@ -32,7 +32,7 @@ pub use self::{
     console::{ConsoleOptions, render},
     counts::Counts,
     delivery::{Fates, Undelivered},
-    encode::{SCHEMA_URL, SCOPE_NAME, request},
+    encode::{SCHEMA_URL, SCOPE_NAME, encode},
     error::Error,
     settings::{
         Batch, Compression, DEFAULT_QUEUE_BYTES, Endpoint, FileSetting, Header, Otlp, Problem, Problems,

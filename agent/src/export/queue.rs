@@ -17,10 +17,17 @@ const REMEMBER_DROPPED: Duration = Duration::from_secs(60);
 const MAX_REMEMBERED: usize = 16_384;
 
 /// The spans of one trace that wait.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Group {
     spans: VecDeque<Span>,
     bytes: usize,
+}
+
+impl Default for Group {
+    /// Most have one span.
+    fn default() -> Self {
+        Self { spans: VecDeque::with_capacity(1), bytes: 0 }
+    }
 }
 
 /// The queue; its owner locks it and keeps the counters.

@@ -11,7 +11,6 @@ use super::{
 };
 use crate::span::Span;
 use bytes::Bytes;
-use prost::Message;
 use std::{
     pin::pin,
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -108,7 +107,9 @@ impl<T: Transport> Worker<T> {
     async fn send(&mut self, batch: Vec<Span>) {
         let counts = Arc::clone(&self.shared.counts);
         let spans = batch.len();
-        let body = self.transport.prepare(encode::request(batch).encode_to_vec());
+        let body = self.transport.prepare(encode::encode(&batch));
+        // As bytes it is kept while it is tried; not twice.
+        drop(batch);
         let mut backoff = Backoff::new(&self.retry);
         loop {
             match self.attempt(&body).await {

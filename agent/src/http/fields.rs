@@ -25,6 +25,11 @@ pub struct Header {
 pub struct Headers(pub(super) Vec<Header>);
 
 impl Headers {
+    /// Of these fields.
+    pub fn new(fields: Vec<Header>) -> Self {
+        Self(fields)
+    }
+
     /// The first value of the header `name`, compared without case.
     pub fn get(&self, name: &str) -> Option<&Bytes> {
         let named = |h: &&Header| h.name.eq_ignore_ascii_case(name.as_bytes());

@@ -189,7 +189,7 @@ pub(super) fn end(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     loop {
         let rest = bytes.get(at..)?;
-        let newline = rest.iter().position(|b| *b == b'\n')?;
+        let newline = memchr::memchr(b'\n', rest)?;
         at += newline + 1;
         match (bytes.get(at), bytes.get(at + 1)) {
             (Some(b'\n'), _) => return Some(at + 1),

@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use smol_str::SmolStr;
+
 use super::{
     image::Image,
     owner::workloads,
@@ -94,8 +96,8 @@ pub fn facts(pod: &Pod, namespace: Option<&Namespace>, id: Option<&str>, chosen:
     Facts { derived, annotated, service_name, container: name, complete: found.is_some() && pod.ip.is_some() }
 }
 
-fn put(pairs: &mut Vec<Pair>, key: &'static str, value: impl Into<String>) {
-    pairs.push((Cow::Borrowed(key), Value::Str(Cow::Owned(value.into()))));
+fn put(pairs: &mut Vec<Pair>, key: &'static str, value: impl Into<SmolStr>) {
+    pairs.push((Cow::Borrowed(key), Value::Str(value.into())));
 }
 
 fn of_pod(pod: &Pod) -> Vec<Pair> {
@@ -138,7 +140,7 @@ fn of_container(pairs: &mut Vec<Pair>, container: Option<&Container>, instance: 
 fn chosen_pairs(pairs: &mut Vec<Pair>, pod: &Pod, namespace: Option<&Namespace>, chosen: &Chosen) {
     let mut add = |what: &str, all: &Labels, globs: &Globs| {
         for (key, value) in all.iter().filter(|(key, _)| globs.matches(key)) {
-            pairs.push((Cow::Owned(format!("k8s.{what}.{key}")), Value::Str(Cow::Owned(value.clone()))));
+            pairs.push((Cow::Owned(format!("k8s.{what}.{key}")), Value::Str(value.into())));
         }
     };
     add("pod.label", &pod.labels, &chosen.pod_labels);

@@ -28,6 +28,11 @@ struct Held {
 }
 
 impl Unjudged {
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
     /// Holds an event of `tgid`; false if there is no room.
     pub fn hold(&mut self, tgid: u32, now: Nanos, event: Event) -> bool {
         let bytes = event.bytes();

@@ -13,6 +13,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use smol_str::SmolStr;
 use uuid::Uuid;
 
 use super::{Host, Process, Runtime, service::configured, service_name};
@@ -108,13 +109,13 @@ pub fn resource(
     Resource { service_name, attributes }
 }
 
-fn set(attributes: &mut Attributes, key: &'static str, value: impl Into<Cow<'static, str>>) {
+fn set(attributes: &mut Attributes, key: &'static str, value: impl Into<SmolStr>) {
     attributes.insert(Cow::Borrowed(key), Value::Str(value.into()));
 }
 
 fn add_configured(attributes: &mut Attributes, pairs: impl IntoIterator<Item = (String, String)>) {
     for (key, value) in pairs {
-        attributes.insert(Cow::Owned(key), Value::Str(Cow::Owned(cut(value, MAX_VALUE))));
+        attributes.insert(Cow::Owned(key), Value::Str(cut(value, MAX_VALUE).into()));
     }
 }
 

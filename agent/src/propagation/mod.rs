@@ -52,10 +52,8 @@ pub fn extract<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])> + Clone) -
 /// A sampling decision that came without ids (`b3: 0`, or `x-b3-sampled` alone): the receiver is to start a trace of
 /// its own and to follow the decision. `None` where [`extract`] finds a context.
 pub fn decision<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])> + Clone) -> Option<bool> {
-    if extract(headers.clone()).is_some() {
-        return None;
-    }
-    b3::decision(&Found::collect(headers))
+    let decision = b3::decision(&Found::collect(headers.clone()))?;
+    extract(headers).is_none().then_some(decision)
 }
 
 /// A header that may occur once.

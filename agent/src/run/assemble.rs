@@ -9,7 +9,7 @@ use crate::{
     preflight::System,
     sampler::Sampler,
     settings::{Level, Settings, Treatment},
-    span::{assemble::Assembler, conventions::Conventions, redact::Redaction, route::Router},
+    span::{assemble::Assembler, clock::Clock, conventions::Conventions, redact::Redaction, route::Router},
 };
 
 /// What ids are made from: random, so that no two agents and no two runs make the same.
@@ -22,9 +22,9 @@ pub fn seed() -> anyhow::Result<Seed> {
 }
 
 /// The pipeline's options.
-pub fn pipeline(settings: &Settings, sampler: Sampler, seed: Seed) -> pipeline::Options {
+pub fn pipeline(settings: &Settings, sampler: Sampler, seed: Seed, clock: Clock) -> pipeline::Options {
     let Rules { excluded, correlation, leave_instrumented, conventions, router, evidence } = rules(settings);
-    let assembler = Assembler { clock: pipeline::clock(), conventions, router, sampler, evidence };
+    let assembler = Assembler { clock, conventions, router, sampler, evidence };
     pipeline::Options {
         seed,
         head_bytes: settings.head_limit as usize,
@@ -56,7 +56,7 @@ pub fn rules(settings: &Settings) -> Rules {
 
 fn excluded(settings: &Settings) -> Excluded {
     let rules = settings.exclude.clone();
-    Box::new(move |request| rules.rule(&request.target, request.user_agent.as_deref()).is_some())
+    Box::new(move |request| rules.rule(request.target(), request.user_agent()).is_some())
 }
 
 /// How the console is drawn.

@@ -34,6 +34,7 @@ use crate::{
     export::{Counts, Exporter},
     kubernetes::{self, Kin, Link},
     metrics::{Metrics, Source},
+    pipeline,
     preflight::{self, Way},
     process::{Procfs, selection::Selection},
     record::{Input, Writer},
@@ -44,7 +45,7 @@ pub use assemble::system;
 use plan::Plan;
 pub use plan::config;
 use reload::{Reload, Told};
-pub use replay::{replay, spans};
+pub use replay::{options, replay, spans};
 use threads::{Sink, Work};
 
 /// The longest that the export may take after a signal to stop.
@@ -78,7 +79,7 @@ async fn agent(invocation: &Invocation, record: Option<&Path>) -> anyhow::Result
     let asked = if reload.is_some() { signals::hangups()? } else { Arc::default() };
     let Plan { export, sampler, attributes, push, defaults } = plan;
     let seed = assemble::seed()?;
-    let pipeline_options = assemble::pipeline(settings, sampler, seed);
+    let pipeline_options = assemble::pipeline(settings, sampler, seed, pipeline::clock());
     let link = match settings.kubernetes.enabled {
         true => Some(Link::open(&settings.kubernetes).await?),
         false => None,

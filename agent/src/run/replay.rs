@@ -6,7 +6,7 @@ use crate::{
     exchange::Seed,
     export::{self, Counts, Exporter},
     metrics::Metrics,
-    pipeline::{Pipeline, Yield},
+    pipeline::{self, Pipeline, Yield},
     record::{Input, Reader},
     sampler::Sampler,
     settings::Settings,
@@ -18,19 +18,28 @@ use super::assemble;
 /// The longest that the export of a portion may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The options of a pipeline that replays what was recorded with that seed; no clock is looked at.
+///
+/// # Errors
+/// A setting is wrong.
+pub fn options(settings: &Settings, seed: [u8; 16], clock: Clock) -> anyhow::Result<pipeline::Options> {
+    let sampler = Sampler::parse(|name| settings.otel(name))?;
+    Ok(assemble::pipeline(settings, sampler, Seed(seed), clock))
+}
+
 /// The spans of a recorded stream, as the agent would have made them, and what it counted.
 ///
 /// # Errors
 /// The file cannot be read or is no stream of this version; a setting is wrong.
 pub fn spans(settings: &Settings, file: &Path) -> anyhow::Result<(Vec<Span>, Arc<Metrics>)> {
     let mut reader = Reader::open(file)?;
-    let sampler = Sampler::parse(|name| settings.otel(name))?;
-    let mut options = assemble::pipeline(settings, sampler, Seed(reader.seed));
     let metrics = Arc::new(Metrics::default());
     let first = reader.read()?;
-    if let Some(Input::Clock { monotonic, wall }) = &first {
-        options.assembler.clock = Clock::new(*monotonic, *wall);
-    }
+    let clock = match &first {
+        Some(Input::Clock { monotonic, wall }) => Clock::new(*monotonic, *wall),
+        _ => pipeline::clock(),
+    };
+    let options = options(settings, reader.seed, clock)?;
     let mut pipeline = Pipeline::new(options, metrics.clone());
     let mut out = Yield::default();
     let mut input = first;
@@ -65,7 +74,7 @@ pub fn replay(settings: &Settings, file: &Path) -> anyhow::Result<()> {
 mod tests {
     use super::*;
     use crate::{
-        export::{render, request},
+        export::{encode, render},
         settings::Invocation,
     };
     use std::collections::BTreeMap;
@@ -77,7 +86,8 @@ mod tests {
         let invocation = Invocation::parse(args.map(Into::into), &BTreeMap::new()).unwrap();
         let (spans, _) = spans(&invocation.settings, &file).unwrap();
         assert!(!spans.is_empty());
-        format!("{spans:#?}\n{}\n{:?}", render(&spans, 200, false), request(spans.clone()))
+        let sent = encode(&spans);
+        format!("{spans:#?}\n{}\n{}", render(&spans, 200, false), String::from_utf8_lossy(&sent))
     }
 
     #[test]

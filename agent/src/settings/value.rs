@@ -393,9 +393,39 @@ impl Value for ServiceName {
     }
 }
 
-/// A glob over a request's path or user agent, in which `*` matches anything.
+/// A glob over a request's path or user agent, in which `*` matches anything. Each request is held against several:
+/// most are plain, or end with the only `*`, and need no more than a look.
 #[derive(Clone, Debug)]
-pub struct TextGlob(GlobMatcher);
+pub struct TextGlob {
+    glob: GlobMatcher,
+    plain: Plain,
+}
+
+/// What a glob says in fewer words, if it can be said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Plain {
+    /// The text itself.
+    Is(Box<[u8]>),
+    /// All that begins with it.
+    Begins(Box<[u8]>),
+    /// It takes a matcher.
+    No,
+}
+
+impl Plain {
+    fn of(glob: &str) -> Self {
+        let (text, begins) = match glob.strip_suffix('*') {
+            Some(text) => (text, true),
+            None => (glob, false),
+        };
+        // What means something to a glob, and what matchers take apart.
+        if text.contains(['*', '?', '[', ']', '{', '}', '\\']) {
+            return Self::No;
+        }
+        let text = text.as_bytes().into();
+        if begins { Self::Begins(text) } else { Self::Is(text) }
+    }
+}
 
 impl TextGlob {
     /// Reads a glob.
@@ -403,16 +433,20 @@ impl TextGlob {
     /// # Errors
     /// What is wrong with it.
     pub fn new(text: &str) -> Result<Self, String> {
-        glob(text, false).map(Self)
+        Ok(Self { glob: glob(text, false)?, plain: Plain::of(text) })
     }
     /// As it was written.
     pub fn text(&self) -> &str {
-        self.0.glob().glob()
+        self.glob.glob().glob()
     }
     /// True if all of `text` matches.
     pub fn matches(&self, text: &[u8]) -> bool {
         use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
-        self.0.is_match(OsStr::from_bytes(text))
+        match &self.plain {
+            Plain::Is(all) => text == &**all,
+            Plain::Begins(start) => text.starts_with(start),
+            Plain::No => self.glob.is_match(OsStr::from_bytes(text)),
+        }
     }
 }
 

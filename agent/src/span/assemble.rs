@@ -2,7 +2,7 @@
 //!
 //! In: [`Settled`] exchanges and the resource of their process. Out: [`Span`]s, or the reason why there is none.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     exchange::{Exchange, Settled},
@@ -51,6 +51,7 @@ impl Assembler {
     ///
     /// # Errors
     /// Why there is none: a rule leaves it out, its trace is not sampled, or its request was never read.
+    #[inline(never)] // A stage: its instructions are budgeted.
     pub fn span(&mut self, settled: &Settled, resource: &Arc<Resource>) -> Result<Span, DropReason> {
         let exchange = &settled.exchange;
         if exchange.identity.is_excluded() {
@@ -60,7 +61,7 @@ impl Assembler {
             return Err(DropReason::Sampled);
         }
         let Some(request) = exchange.request.as_ref() else { return Err(DropReason::StreamGap) };
-        let path = String::from_utf8_lossy(conventions::path(&request.target));
+        let path = String::from_utf8_lossy(conventions::path(request.target()));
         let route = self.router.route(&resource.service_name, &path, |path| self.conventions.told(path));
         let described = self.conventions.describe(&facts(exchange, route.as_deref())?);
         let mut attributes = described.attributes;
@@ -94,21 +95,19 @@ impl Assembler {
 fn facts<'a>(exchange: &'a Exchange, route: Option<&'a str>) -> Result<Facts<'a>, DropReason> {
     let request = exchange.request.as_ref().ok_or(DropReason::StreamGap)?;
     let exact = |body: Option<crate::http::Body>| body.filter(|b| b.exact).and_then(|b| b.size);
-    let (peer, local): (Option<SocketAddr>, Option<SocketAddr>) =
-        (exchange.endpoints.peer, exchange.endpoints.local);
     Ok(Facts {
         kind: exchange.identity.kind,
-        method: &request.method,
-        target: &request.target,
-        host: request.host.as_deref(),
+        method: request.method(),
+        target: request.target(),
+        host: request.host(),
         scheme: "http",
         version: Some(version(request.version)),
         status: exchange.status,
         request_size: exact(exchange.request_body),
         response_size: exact(exchange.response_body),
-        peer,
-        local,
-        user_agent: request.user_agent.as_deref().filter(|_| exchange.identity.kind == SpanKind::Server),
+        peer: exchange.endpoints.peer.as_ref(),
+        local: exchange.endpoints.local.as_ref(),
+        user_agent: request.user_agent().filter(|_| exchange.identity.kind == SpanKind::Server),
         error: exchange.error,
         route,
     })

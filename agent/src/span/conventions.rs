@@ -10,7 +10,12 @@ mod url;
 #[cfg(test)]
 mod tests;
 
-use std::{borrow::Cow, net::SocketAddr};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
+
+use smol_str::{SmolStr, SmolStrBuilder, ToSmolStr as _};
 
 use super::{Attribute, SpanKind, Status, redact::Redaction, route};
 
@@ -26,6 +31,44 @@ pub const MAX_METHOD: usize = 32;
 /// The methods of RFC 9110 and PATCH (RFC 5789).
 pub const KNOWN_METHODS: [&str; 9] =
     ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];
+
+/// One end of a connection, its address as it is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// An IPv4 peer of a dual-stack socket is still an IPv4 peer.
+    pub address: SmolStr,
+    /// The port.
+    pub port: u16,
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(socket: SocketAddr) -> Self {
+        let address = match socket.ip().to_canonical() {
+            IpAddr::V4(address) => dotted(address),
+            IpAddr::V6(address) => address.to_smolstr(),
+        };
+        Self { address, port: socket.port() }
+    }
+}
+
+/// The address as text, without the machinery of formatting: a connection has two.
+fn dotted(address: Ipv4Addr) -> SmolStr {
+    let mut text = SmolStrBuilder::new();
+    for (place, octet) in address.octets().into_iter().enumerate() {
+        if place > 0 {
+            text.push('.');
+        }
+        let digit = |value: u8| char::from(b'0' + value % 10);
+        if octet >= 100 {
+            text.push(digit(octet / 100));
+        }
+        if octet >= 10 {
+            text.push(digit(octet / 10));
+        }
+        text.push(digit(octet));
+    }
+    text.finish()
+}
 
 /// What was seen of one exchange, from the side of `kind`.
 #[derive(Clone, Debug)]
@@ -49,9 +92,9 @@ pub struct Facts<'a> {
     /// Bytes of the response's body as transferred, if counted to its end.
     pub response_size: Option<u64>,
     /// The other end of the connection; `None` for Unix sockets.
-    pub peer: Option<SocketAddr>,
+    pub peer: Option<&'a Endpoint>,
     /// This end of the connection; `None` for Unix sockets.
-    pub local: Option<SocketAddr>,
+    pub local: Option<&'a Endpoint>,
     /// The `User-Agent` header.
     pub user_agent: Option<&'a [u8]>,
     /// What went wrong besides the status, of few kinds: `connection_closed`, `timeout`.
@@ -129,7 +172,7 @@ impl Conventions {
         let method = self.method(facts.method);
         attributes.push(Attribute::str("http.request.method", method.clone()));
         if method == "_OTHER" {
-            attributes.push(Attribute::str("http.request.method_original", text(facts.method, MAX_METHOD)));
+            attributes.push(Attribute::text("http.request.method_original", facts.method, MAX_METHOD));
         }
         match facts.kind {
             SpanKind::Server => self.server(facts, &mut attributes),
@@ -150,7 +193,7 @@ impl Conventions {
     fn server(&self, facts: &Facts<'_>, out: &mut Vec<Attribute>) {
         let target = url::Target::parse(facts.target);
         out.push(Attribute::str("url.scheme", facts.scheme));
-        out.push(Attribute::str("url.path", self.path(target.path)));
+        out.push(self.path(target.path));
         if let Some(query) = target.query.filter(|_| self.query) {
             let query = url::redact(&String::from_utf8_lossy(query), &self.redaction);
             out.push(Attribute::str("url.query", cut(query, MAX_URL)));
@@ -160,17 +203,15 @@ impl Conventions {
             Some((address, port)) => push_endpoint(out, "server.address", "server.port", address, port),
             None => push_socket(out, "server.address", "server.port", facts.local),
         }
-        if let Some(peer) = facts.peer {
-            out.push(Attribute::str("client.address", peer.ip().to_canonical().to_string()));
-        }
+        out.extend(facts.peer.map(|peer| Attribute::str("client.address", peer.address.clone())));
     }
 
     /// A path as it may be told, cut. What is to be redacted is looked for before the cut.
-    fn path(&self, path: &[u8]) -> String {
+    fn path(&self, path: &[u8]) -> Attribute {
         if self.redaction.is_empty() {
-            return text(path, MAX_URL);
+            return Attribute::text("url.path", path, MAX_URL);
         }
-        cut(self.told(String::from_utf8_lossy(path)).into_owned(), MAX_URL)
+        Attribute::str("url.path", bounded(&self.told(String::from_utf8_lossy(path)), MAX_URL))
     }
 
     fn client(&self, facts: &Facts<'_>, out: &mut Vec<Attribute>) {
@@ -191,9 +232,7 @@ impl Conventions {
 fn common(facts: &Facts<'_>, out: &mut Vec<Attribute>) {
     push_socket(out, "network.peer.address", "network.peer.port", facts.peer);
     out.extend(facts.version.map(|version| Attribute::str("network.protocol.version", version)));
-    out.extend(
-        facts.user_agent.map(|agent| Attribute::str("user_agent.original", text(agent, MAX_USER_AGENT))),
-    );
+    out.extend(facts.user_agent.map(|agent| Attribute::text("user_agent.original", agent, MAX_USER_AGENT)));
     let size =
         |key, size: Option<u64>| size.map(|n| Attribute::int(key, i64::try_from(n).unwrap_or(i64::MAX)));
     out.extend(size("http.request.body.size", facts.request_size));
@@ -218,7 +257,7 @@ fn push_endpoint(
     address: &[u8],
     port: Option<u16>,
 ) {
-    out.push(Attribute::str(address_key, text(address, MAX_ADDRESS)));
+    out.push(Attribute::text(address_key, address, MAX_ADDRESS));
     out.extend(port.map(|port| Attribute::int(port_key, port.into())));
 }
 
@@ -226,12 +265,11 @@ fn push_socket(
     out: &mut Vec<Attribute>,
     address_key: &'static str,
     port_key: &'static str,
-    socket: Option<SocketAddr>,
+    socket: Option<&Endpoint>,
 ) {
     if let Some(socket) = socket {
-        // An IPv4 peer of a dual-stack socket is still an IPv4 peer.
-        out.push(Attribute::str(address_key, socket.ip().to_canonical().to_string()));
-        out.push(Attribute::int(port_key, socket.port().into()));
+        out.push(Attribute::str(address_key, socket.address.clone()));
+        out.push(Attribute::int(port_key, socket.port.into()));
     }
 }
 
@@ -240,11 +278,13 @@ pub fn path(target: &[u8]) -> &[u8] {
     url::Target::parse(target).path
 }
 
-/// The bytes as text of at most `max` bytes.
-fn text(bytes: &[u8], max: usize) -> String {
-    // Replacement characters are longer than what they replace: cut before and after.
-    let bytes = bytes.get(..max.min(bytes.len())).unwrap_or(bytes);
-    cut(String::from_utf8_lossy(bytes).into_owned(), max)
+impl Attribute {
+    /// The bytes as text of at most `max` bytes.
+    fn text(key: &'static str, bytes: &[u8], max: usize) -> Self {
+        // Replacement characters are longer than what they replace: cut before and after.
+        let bytes = bytes.get(..max.min(bytes.len())).unwrap_or(bytes);
+        Self::str(key, bounded(&String::from_utf8_lossy(bytes), max))
+    }
 }
 
 /// The text, cut to at most `max` bytes at the end of a character.

@@ -9,6 +9,7 @@ pub mod conventions;
 pub mod redact;
 pub mod route;
 
+use smol_str::SmolStr;
 use std::{borrow::Cow, fmt, sync::Arc};
 
 /// A W3C trace id: 16 bytes, not all zero.
@@ -65,8 +66,8 @@ pub enum Status {
 /// An attribute's value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// Text.
-    Str(Cow<'static, str>),
+    /// Text; a short one is held in place.
+    Str(SmolStr),
     /// An integer.
     Int(i64),
     /// A truth value.
@@ -126,7 +127,7 @@ pub struct Span {
 
 impl Attribute {
     /// A text attribute.
-    pub fn str(key: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+    pub fn str(key: &'static str, value: impl Into<SmolStr>) -> Self {
         Self { key: Cow::Borrowed(key), value: Value::Str(value.into()) }
     }
     /// An integer attribute.
@@ -143,7 +144,7 @@ impl Span {
     /// An upper estimate of the memory this span holds, in bytes; the queues are bounded by it.
     pub fn cost(&self) -> usize {
         let attribute = |a: &Attribute| match &a.value {
-            Value::Str(Cow::Owned(s)) => s.capacity(),
+            Value::Str(text) if text.is_heap_allocated() => text.len(),
             Value::Strs(v) => v.iter().map(String::capacity).sum(),
             _ => 0,
         };

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use sockspan::{
-    event::Event,
+    event::Raw,
     metrics::{Metrics, Side},
     record::{Input, Reader, Writer},
     run,
@@ -88,7 +88,7 @@ fn cut(mut batch: &[u8]) -> Vec<Part> {
     let mut parts = Vec::new();
     while let Some((length, rest)) = batch.split_first_chunk::<4>() {
         let (event, rest) = rest.split_at(u32::from_ne_bytes(*length) as usize);
-        let at = Event::parse(Bytes::copy_from_slice(event)).unwrap().at();
+        let at = Raw::new(Bytes::copy_from_slice(event)).unwrap().at;
         parts.push(Part::Event { at, bytes: [length.as_slice(), event].concat() });
         batch = rest;
     }

@@ -13,11 +13,14 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, rc::Rc};
+use std::rc::Rc;
 
-use crate::{connection::Answer, http::Nanos, metrics::Withdrawal};
+use crate::{connection::Answer, http::Nanos, metrics::Withdrawal, table::Table};
 
-use super::{Identity, PATIENCE, fading::Fading};
+use super::{
+    Identity, PATIENCE,
+    fading::{Fading, LOOK},
+};
 
 pub use record::Doubt;
 use record::{Call, Proof, Served, after};
@@ -76,7 +79,7 @@ pub struct Doubts {
     calls: Fading<u64, Rc<Call>>,
     /// The exchange's own work ran after this: an exchange, and what `via` says of its context.
     ran: Fading<(u64, u64), ()>,
-    loops: HashMap<u32, Loop>,
+    loops: Table<u32, Loop>,
     /// When threads were last looked through.
     swept: Nanos,
 }
@@ -86,8 +89,8 @@ impl Default for Doubts {
         Self {
             served: Fading::new(MOST),
             calls: Fading::new(MOST),
-            ran: Fading::new(MOST),
-            loops: HashMap::new(),
+            ran: Fading::new(MOST).patient(PATIENCE + LOOK),
+            loops: Table::default(),
             swept: 0,
         }
     }
@@ -133,7 +136,8 @@ impl Doubts {
         let call = Rc::new(Call::new(parent, via, tid, at));
         self.calls.insert(id, call.clone(), at);
         let others = if linked && via != 0 { self.others(parent, tid, at) } else { Some(Vec::new()) };
-        linked.then_some(Doubt { call, others })
+        let parent = self.served.get(&parent).cloned();
+        linked.then_some(Doubt { call, parent, others })
     }
 
     /// Those to whom a call can belong that was made in the context of `parent`: whoever is open on the thread, and has
@@ -201,8 +205,7 @@ impl Doubts {
     /// Whether a call's link holds. `last`: it is not asked again.
     pub fn verdict(&self, doubt: &Doubt, last: bool) -> Verdict {
         let call = &doubt.call;
-        let parent = self.served.get(&call.parent);
-        let is_over = last || parent.is_none_or(|p| p.is_over());
+        let is_over = last || doubt.parent.as_ref().is_none_or(|parent| parent.is_over());
         let proof = call.proof();
         if call.is_contradicted() {
             // Whose request was just read has made the call, whoever waits for it as well; but a request can also wake
@@ -248,10 +251,14 @@ impl Doubts {
 
     /// Lets go of what is too old to prove anything.
     pub fn tick(&mut self, now: Nanos) {
-        let before = now.saturating_sub(AGE);
-        self.served.fade(before);
-        self.calls.fade(before);
-        self.ran.fade(before);
+        let young = |at: Nanos| at.saturating_add(AGE) > now;
+        // Others than this table have it: whose verdict is still to come.
+        let awaited = |served: &Rc<Served>| Rc::strong_count(served) > 1;
+        self.served.fade(now, |_, served, at| young(at) && (served.is_of_use(now) || awaited(served)));
+        // Of whom nothing is known any more, nobody asks.
+        let served = &self.served;
+        self.calls.fade(now, |_, call, at| young(at) && served.get(&call.parent).is_some());
+        self.ran.fade(now, |(exchange, _), (), at| young(at) && served.get(exchange).is_some());
         if self.swept.saturating_add(SWEEP) <= now {
             self.swept = now;
             self.loops.retain(|_, l| {

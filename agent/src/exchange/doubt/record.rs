@@ -19,7 +19,9 @@ pub fn after(value: u64) -> Option<u64> {
 
 /// A server's request, or several that came in one call.
 pub struct Served {
-    identities: RefCell<Vec<Rc<Identity>>>,
+    identity: Rc<Identity>,
+    /// Those that came in the same call.
+    others: RefCell<Vec<Rc<Identity>>>,
     /// When it began.
     pub began: Nanos,
     /// When the first of its response was sent.
@@ -31,27 +33,42 @@ pub struct Served {
 
 impl Served {
     pub fn new(identity: &Rc<Identity>, began: Nanos) -> Self {
-        let identities = RefCell::new(vec![identity.clone()]);
-        Self { identities, began, answered: Cell::new(None), own: Cell::new(0), other: Cell::new(0) }
+        Self {
+            identity: identity.clone(),
+            others: RefCell::default(),
+            began,
+            answered: Cell::new(None),
+            own: Cell::new(0),
+            other: Cell::new(0),
+        }
+    }
+
+    fn any(&self, is: impl Fn(&Rc<Identity>) -> bool) -> bool {
+        is(&self.identity) || self.others.borrow().iter().any(is)
     }
 
     /// Another request has the same id.
     pub fn joins(&self, identity: &Rc<Identity>) {
         if !self.is(identity) {
-            self.identities.borrow_mut().push(identity.clone());
+            self.others.borrow_mut().push(identity.clone());
         }
     }
 
     pub fn is(&self, identity: &Rc<Identity>) -> bool {
-        self.identities.borrow().iter().any(|i| Rc::ptr_eq(i, identity))
+        self.any(|i| Rc::ptr_eq(i, identity))
     }
 
     pub fn is_open_at(&self, at: Nanos) -> bool {
-        self.identities.borrow().iter().any(|i| i.was_open(at))
+        self.any(|i| i.was_open(at))
+    }
+
+    /// Whether something can still come of it at `now`.
+    pub fn is_of_use(&self, now: Nanos) -> bool {
+        self.any(|i| i.is_of_use(now))
     }
 
     pub fn is_over(&self) -> bool {
-        self.identities.borrow().iter().all(|i| i.ended.get().is_some())
+        !self.any(|i| i.ended.get().is_none())
     }
 
     /// Some of its response was sent, in its own context or not.
@@ -130,6 +147,8 @@ impl Call {
 pub struct Doubt {
     /// The call.
     pub call: Rc<Call>,
+    /// The exchange in whose context it was made: what is known of that stays while this waits for its verdict.
+    pub parent: Option<Rc<Served>>,
     /// The other exchanges that may have made it; `None`: too many.
     pub others: Option<Vec<Rc<Served>>>,
 }

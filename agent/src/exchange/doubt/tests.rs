@@ -40,6 +40,15 @@ impl Play {
         self.served.insert(id, identity);
     }
 
+    /// Time goes by, and what is too old is let go.
+    fn passes(&mut self, time: Nanos) {
+        let end = self.now + time;
+        while self.now < end {
+            self.now = end.min(self.now + 100 * MS);
+            self.doubts.tick(self.now);
+        }
+    }
+
     /// A call in the context of `parent`, to which the end of `via` led.
     fn calls(&mut self, id: u64, parent: u64, via: u64) {
         let at = self.turn();
@@ -183,6 +192,50 @@ fn a_request_that_wakes_another_has_not_made_its_calls() {
     assert_eq!(play.verdict(20), Wait, "1 may have made it, and 2 waited for it too");
     play.answers(1, 1, 0);
     assert_eq!(play.verdict(20), CONTRADICTED);
+}
+
+#[test]
+fn a_call_is_contradicted_however_long_after_its_context_is_over() {
+    for pause in [0, 4_000 * MS] {
+        let mut play = Play::new();
+        play.reads(2);
+        play.reads(1);
+        play.calls(20, 1, 0); // 2's
+        play.answers(1, 1, 0);
+        play.passes(pause);
+        play.answers(2, 1, 20);
+        assert_eq!(play.verdict(20), CONTRADICTED, "{pause}");
+    }
+}
+
+#[test]
+fn what_was_proven_holds_however_long_a_call_takes() {
+    for pause in [0, 30_000 * MS] {
+        let mut play = Play::new();
+        play.reads(1);
+        play.reads(2);
+        [11, 12].into_iter().for_each(|call| play.calls(call, 1, 0));
+        [21, 22].into_iter().for_each(|call| play.calls(call, 1, 11)); // at once, of which one is waited for
+        play.answers(2, 2, 0);
+        play.answers(1, 1, 21);
+        let before = [21, 22].map(|call| play.verdict(call));
+        play.passes(pause);
+        assert_eq!([21, 22].map(|call| play.verdict(call)), before, "{pause}");
+    }
+}
+
+#[test]
+fn what_nobody_asks_for_is_forgotten() {
+    let mut play = Play::new();
+    for id in 1..1_000 {
+        play.reads(id);
+        play.calls(id + 10_000, id, 0);
+        play.answers(id, id, id + 10_000);
+    }
+    play.links.clear();
+    play.passes(30_000 * MS);
+    let doubts = &play.doubts;
+    assert_eq!((doubts.served.len(), doubts.calls.len(), doubts.ran.len()), (0, 0, 0));
 }
 
 #[test]

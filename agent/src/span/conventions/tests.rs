@@ -5,6 +5,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::span::Value;
 
+/// One end of a connection, for as long as the test runs.
+fn socket(text: &str) -> &'static Endpoint {
+    Box::leak(Box::new(text.parse::<SocketAddr>().unwrap().into()))
+}
+
 fn facts(kind: SpanKind) -> Facts<'static> {
     Facts {
         kind,
@@ -16,8 +21,8 @@ fn facts(kind: SpanKind) -> Facts<'static> {
         status: Some(200),
         request_size: Some(0),
         response_size: Some(512),
-        peer: Some("10.1.2.80:40000".parse().unwrap()),
-        local: Some("10.9.9.9:3000".parse().unwrap()),
+        peer: Some(socket("10.1.2.80:40000")),
+        local: Some(socket("10.9.9.9:3000")),
         user_agent: Some(b"curl/8"),
         error: None,
         route: None,
@@ -173,8 +178,7 @@ fn the_server_as_the_request_names_it() {
 
 #[test]
 fn mapped_addresses_are_unmapped() {
-    let facts =
-        Facts { peer: Some("[::ffff:10.0.0.7]:5".parse().unwrap()), host: None, ..facts(SpanKind::Client) };
+    let facts = Facts { peer: Some(socket("[::ffff:10.0.0.7]:5")), host: None, ..facts(SpanKind::Client) };
     assert_eq!(value(&facts, "network.peer.address").unwrap(), "10.0.0.7");
     assert_eq!(value(&facts, "url.full").unwrap(), "http://10.0.0.7:5/products");
 }
@@ -338,5 +342,14 @@ fn the_path_of_any_form_of_target() {
         ("a/b:443", "a/b:443"),
     ] {
         assert_eq!(path(target.as_bytes()), expected.as_bytes(), "{target}");
+    }
+}
+
+#[test]
+fn addresses_read_as_they_do_everywhere() {
+    for address in ["0.0.0.0", "10.9.99.100", "255.254.200.1", "2001:db8::1", "::ffff:10.0.0.7"] {
+        let address: std::net::IpAddr = address.parse().unwrap();
+        let endpoint = Endpoint::from(SocketAddr::new(address, 7));
+        assert_eq!(endpoint.address, address.to_canonical().to_string());
     }
 }

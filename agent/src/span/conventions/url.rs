@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, ops::Range};
 
+use smol_str::ToSmolStr as _;
+
 use super::Facts;
 use crate::span::redact::{Redaction, replace};
 
@@ -37,6 +39,9 @@ const SECRETS: [&str; 28] = [
     "x-amz-signature",
     "x-goog-signature",
 ];
+
+/// What a URL has besides scheme, host and path: punctuation and a port.
+const AROUND: usize = 12;
 
 /// A request target's parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,20 +125,16 @@ pub(super) fn full(
     with_query: bool,
     redaction: &Redaction,
 ) -> Option<String> {
-    let mut url = format!("{}://", facts.scheme);
-    match authority {
-        Some((host, port)) => {
-            let host = String::from_utf8_lossy(host);
-            let v6 = host.contains(':');
-            url.push_str(&if v6 { Cow::Owned(format!("[{host}]")) } else { host });
-            if let Some(port) = port {
-                url.push_str(&format!(":{port}"));
-            }
-        }
-        None => {
-            let peer = facts.peer?;
-            url.push_str(&std::net::SocketAddr::new(peer.ip().to_canonical(), peer.port()).to_string());
-        }
+    let (host, port) = match authority {
+        Some((host, port)) => (String::from_utf8_lossy(host), port),
+        None => facts.peer.map(|peer| (Cow::Borrowed(peer.address.as_str()), Some(peer.port)))?,
+    };
+    let mut url = String::with_capacity(facts.scheme.len() + host.len() + target.path.len() + AROUND);
+    url.extend([facts.scheme, "://"]);
+    let v6 = host.contains(':');
+    url.extend([if v6 { "[" } else { "" }, &*host, if v6 { "]" } else { "" }]);
+    if let Some(port) = port {
+        url.extend([":", port.to_smolstr().as_str()]);
     }
     let path_at = url.len();
     let mut hidden = Vec::new();

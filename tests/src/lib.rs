@@ -21,6 +21,7 @@ pub mod netns;
 pub mod otlp;
 pub mod pair;
 pub mod programs;
+pub mod raw;
 pub mod reset;
 pub mod runtimes;
 pub mod secret;

@@ -4,7 +4,7 @@
 //! /proc, and its output in files.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -15,11 +15,9 @@ use anyhow::{Context, Result, bail};
 use crate::{
     http,
     process::{self, Group},
-    services, ui, workspace,
+    services, ui, usage, workspace,
 };
 
-/// The kernel's clock ticks a second in /proc, a constant of its interface to programs.
-const TICKS: f64 = 100.0;
 /// Time to send what is queued and to let the kernel go of many probes, at the end: as long as Kubernetes gives.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -45,6 +43,11 @@ pub struct Cost {
 }
 
 impl Agent {
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.group.pid()
+    }
+
     /// Starts `program` to trace `pids`.
     pub fn start(program: &Path, pids: &[u32], environment: &[(&str, String)]) -> Result<Self> {
         let [admin_port] = services::free_ports()?;
@@ -95,16 +98,11 @@ impl Agent {
 
     /// CPU time and memory so far.
     pub fn cost(&self) -> Result<Cost> {
-        let read = |name: &str| {
-            let path = format!("/proc/{}/{name}", self.group.pid());
-            fs::read_to_string(&path).with_context(|| format!("cannot read {path}: has the agent ended?"))
-        };
-        let ticks = ticks(&read("stat")?).context("/proc/PID/stat is not as expected")?;
-        let peak = peak_kib(&read("status")?).context("/proc/PID/status is not as expected")?;
+        let pid = self.group.pid();
         Ok(Cost {
-            cpu_s: ticks as f64 / TICKS,
+            cpu_s: usage::of(pid)?,
             elapsed_s: self.started.elapsed().as_secs_f64(),
-            peak_mib: peak as f64 / 1024.0,
+            peak_mib: usage::memory_mib(pid, "VmHWM")?,
         })
     }
 
@@ -123,17 +121,6 @@ impl Agent {
             Some(status) => bail!("the agent did not stop cleanly ({status}); {}", ui::excerpt(&self.log)),
         }
     }
-}
-
-/// User and system time, in ticks. The second field, the name, may hold anything: count from its end.
-fn ticks(stat: &str) -> Option<u64> {
-    let (_, fields) = stat.rsplit_once(") ")?;
-    let mut fields = fields.split_whitespace().skip(11);
-    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
-}
-
-fn peak_kib(status: &str) -> Option<u64> {
-    status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?.split_whitespace().next()?.parse().ok()
 }
 
 /// The sum of all series of `name` in the Prometheus text format.
@@ -169,14 +156,6 @@ mod tests {
             + &series("exchanges", "stream_gap")
             + &series("spans", "queue_full");
         assert_eq!(lost(&text), 2.0);
-    }
-
-    #[test]
-    fn proc_files_are_read_past_odd_names() {
-        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 0 0 0 250 50 0 0 20 0 1 0 100";
-        assert_eq!(ticks(stat), Some(300));
-        assert_eq!(ticks("nonsense"), None);
-        assert_eq!(peak_kib("Name:\tx\nVmHWM:\t   2048 kB\n"), Some(2048));
     }
 
     #[test]

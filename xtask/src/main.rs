@@ -17,6 +17,7 @@ mod tools;
 mod trace;
 mod tree;
 mod ui;
+mod usage;
 mod vm;
 mod workspace;
 
@@ -89,6 +90,12 @@ enum Bench {
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
         rounds: u32,
     },
+    /// What a span takes of the agent: by stage, by thread, at 1,000 to 50,000 spans a second and more
+    Agent(bench::agent::Options),
+    /// What tracing costs services under load: throughput, latency, CPU time; beside OpenTelemetry's SDK
+    App(bench::app::Options),
+    /// What grows with connections, services, bodies and processes that are not traced
+    Scale(bench::scale::Options),
     /// How true the traces of real services are: complete, unlinked and wrong links of every cell of a matrix
     Fidelity(bench::fidelity::Options),
 }
@@ -146,6 +153,18 @@ fn run(verb: Verb) -> Result<ExitCode> {
         }
         Verb::Bench(Bench::Probes { rounds }) => {
             bench::probes::run(rounds)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Bench(Bench::Agent(options)) => {
+            bench::agent::run(&options)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Bench(Bench::App(options)) => {
+            bench::app::run(&options)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Bench(Bench::Scale(options)) => {
+            bench::scale::run(&options)?;
             Ok(ExitCode::SUCCESS)
         }
         Verb::Bench(Bench::Fidelity(options)) => {

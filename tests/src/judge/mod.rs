@@ -220,7 +220,7 @@ impl Verdict {
         let whole = request.expected.iter().zip(found).fold(true, |whole, (expected, span)| {
             // Each is looked at, whatever became of the others.
             match span {
-                Some(span) => self.span(expected, span, found, arrived) && whole,
+                Some(span) => self.span(expected, span, &request.expected, found, arrived) && whole,
                 None if request.weight == Weight::Optional => whole,
                 None => {
                     self.missing += 1;
@@ -237,6 +237,7 @@ impl Verdict {
         &mut self,
         expected: &Expected,
         span: &Span,
+        all: &[Expected],
         found: &[Option<&Span>],
         arrived: &Arrived<'_>,
     ) -> bool {
@@ -248,7 +249,7 @@ impl Verdict {
             self.misstated += 1;
             self.show("misstated", || format!("{} instead of {}", span.line(), expected.status));
         }
-        let right = is_child(span, &expected.parent, found, arrived);
+        let right = is_child(span, &expected.parent, all, found, arrived);
         if right {
             self.right += 1;
         } else if span.is_root() {
@@ -266,7 +267,13 @@ impl Verdict {
 }
 
 /// Whether the span's parent and trace are the expected ones.
-fn is_child(span: &Span, parent: &Parent, found: &[Option<&Span>], arrived: &Arrived<'_>) -> bool {
+fn is_child(
+    span: &Span,
+    parent: &Parent,
+    all: &[Expected],
+    found: &[Option<&Span>],
+    arrived: &Arrived<'_>,
+) -> bool {
     let child_of = |trace: &[u8], id: &[u8]| span.trace == trace && span.parent == id;
     match parent {
         Parent::Nobody => span.is_root(),
@@ -279,8 +286,21 @@ fn is_child(span: &Span, parent: &Parent, found: &[Option<&Span>], arrived: &Arr
         }
         Parent::Remote(trace, id) => child_of(trace, id),
         Parent::Of(place) => {
-            let parent = found.get(*place).copied().flatten();
-            parent.is_some_and(|parent| child_of(&parent.trace, &parent.id))
+            nearest(*place, all, found).is_some_and(|parent| child_of(&parent.trace, &parent.id))
+        }
+    }
+}
+
+/// The span at that place, or, where it is missing, the nearest above it: what is lost leaves what is below it to what is
+/// above.
+fn nearest<'a>(mut place: usize, all: &[Expected], found: &[Option<&'a Span>]) -> Option<&'a Span> {
+    loop {
+        if let Some(span) = found.get(place).copied().flatten() {
+            return Some(span);
+        }
+        match all.get(place)?.parent {
+            Parent::Of(above) if above < place => place = above,
+            _ => return None,
         }
     }
 }

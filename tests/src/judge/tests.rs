@@ -70,6 +70,10 @@ fn a_missing_parent_is_no_excuse_for_another() {
     spans[1].parent = spans[2].id.clone();
     let v = verdict(&spans);
     assert_eq!((v.missing, v.dangling, v.wrong), (1, 0, 1), "{v}");
+    // What is above the missing one is above it, too.
+    spans[1].parent = spans[0].id.clone();
+    let v = verdict(&spans);
+    assert_eq!((v.missing, v.dangling, v.wrong, v.complete), (1, 0, 0, 1), "{v}");
 }
 
 #[test]

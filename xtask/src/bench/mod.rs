@@ -2,8 +2,13 @@
 //!
 //! In: what to measure. Out: tables on standard output; beside the logs the same as JSON, and a picture.
 
+pub mod agent;
+pub mod app;
 pub mod fidelity;
 mod markdown;
 pub mod probes;
 mod report;
+pub mod scale;
+mod sink;
+mod spread;
 mod svg;

@@ -18,6 +18,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use self::folder::Prepared;
+pub use self::reference::{Instrumented, Reference};
 use crate::{
     process::{self, Group},
     tools::python,
@@ -65,6 +66,14 @@ pub fn prepare(folder: &Path) -> Result<Program> {
     Ok(Prepared::new(folder, &[])?.program(name))
 }
 
+/// The service in `folder` with OpenTelemetry's own SDK inside; `None` if there is none for its kind.
+pub fn prepare_instrumented(folder: &Path) -> Result<Option<Instrumented>> {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let prepared = Prepared::new(folder, &[])?;
+    let reference = Reference::new(folder, &prepared)?;
+    Ok(reference.map(|sdk| sdk.service(&name, None, prepared.arguments())))
+}
+
 /// The three services below `folder`.
 pub fn prepare_three(folder: &Path) -> Result<[Program; 3]> {
     Ok([
@@ -102,7 +111,8 @@ impl Service {
         let log = workspace::log(&program.name);
         process::start_log(&log)?;
         let mut command = Command::new(&program.program);
-        command.args(&program.arguments).current_dir(&program.folder);
+        let filled = |argument: &OsString| argument.to_string_lossy().replace("{port}", &port.to_string());
+        command.args(program.arguments.iter().map(filled)).current_dir(&program.folder);
         command
             .env("PORT", port.to_string())
             .env("PYTHONDONTWRITEBYTECODE", "1")
@@ -151,21 +161,34 @@ pub struct Application {
 impl Application {
     /// Starts frontend, product and order on free ports and waits until all listen.
     pub fn start(programs: &[Program; 3], limit: Duration) -> Result<Self> {
-        let [frontend, product, order] = programs;
+        Self::start_in(programs.each_ref().map(|program| (program, Vec::new())), limit)
+    }
+
+    /// The same, each with an environment of its own added.
+    pub fn start_in(programs: [(&Program, Vec<(&str, String)>); 3], limit: Duration) -> Result<Self> {
         let ports: [u16; 3] = free_ports()?;
         let url = |port: u16| format!("http://localhost:{port}");
-        let named = |program: &Program| ("OTEL_SERVICE_NAME", program.name.clone());
-        let wiring =
-            [named(frontend), ("PRODUCT_SERVICE_URL", url(ports[1])), ("ORDER_SERVICE_URL", url(ports[2]))];
+        let [frontend, product, order] = programs;
+        let start = |(program, environment): (&Program, Vec<_>), port, wiring: &[(&'static str, String)]| {
+            let named = [("OTEL_SERVICE_NAME", program.name.clone())];
+            let all: Vec<_> = named.into_iter().chain(wiring.iter().cloned()).chain(environment).collect();
+            Service::start(program, port, &all)
+        };
+        let wiring = [("PRODUCT_SERVICE_URL", url(ports[1])), ("ORDER_SERVICE_URL", url(ports[2]))];
         let mut services = [
-            Service::start(frontend, ports[0], &wiring)?,
-            Service::start(product, ports[1], &[named(product)])?,
-            Service::start(order, ports[2], &[named(order)])?,
+            start(frontend, ports[0], &wiring)?,
+            start(product, ports[1], &[])?,
+            start(order, ports[2], &[])?,
         ];
         for service in &mut services {
             service.wait_ready(limit)?;
         }
         Ok(Self { services })
+    }
+
+    /// Its services, frontend first.
+    pub fn into_services(self) -> [Service; 3] {
+        self.services
     }
 
     /// The process ids, in the order frontend, product, order.

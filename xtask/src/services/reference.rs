@@ -55,15 +55,31 @@ impl Reference {
         })
     }
 
-    /// A service, as test programs read it: as [`Program::to_json`], with an `environment`.
-    pub fn to_json(&self, name: &str, script: Option<&str>, arguments: &[String]) -> Value {
+    /// A service with the SDK inside, and what its environment must say.
+    pub fn service(&self, name: &str, script: Option<&str>, arguments: &[String]) -> Instrumented {
         let mut program = self.prepared.service(name.to_owned(), script, arguments);
         if let Some(before) = &self.before {
             program.arguments.insert(0, program.program.into_os_string());
             program = Program { program: before.clone(), ..program };
         }
+        Instrumented { program, environment: self.environment.clone() }
+    }
+}
+
+/// A service that OpenTelemetry's SDK traces.
+#[derive(Clone, Debug)]
+pub struct Instrumented {
+    /// How to start it.
+    pub program: Program,
+    /// What its environment must say.
+    pub environment: Vec<(&'static str, String)>,
+}
+
+impl Instrumented {
+    /// As test programs read it: as [`Program::to_json`], with an `environment`.
+    pub fn to_json(&self) -> Value {
         let environment = self.environment.iter().map(|(name, value)| ((*name).to_owned(), json!(value)));
-        let mut json = program.to_json();
+        let mut json = self.program.to_json();
         json["environment"] = environment.collect::<Map<_, _>>().into();
         json
     }

@@ -11,7 +11,11 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::{Program, folder::Prepared, reference::Reference};
+use super::{
+    Program,
+    folder::Prepared,
+    reference::{Instrumented, Reference},
+};
 use crate::workspace;
 
 /// A service that registered.
@@ -21,8 +25,8 @@ pub struct Runtime {
     program: Program,
     /// What it registered with.
     registration: Value,
-    /// How to start it with OpenTelemetry's own SDK inside, if that was asked for and exists; else null.
-    reference: Value,
+    /// How to start it with OpenTelemetry's own SDK inside, if that was asked for and exists.
+    reference: Option<Instrumented>,
 }
 
 impl Runtime {
@@ -33,7 +37,7 @@ impl Runtime {
         Ok(Self {
             program: prepared.service(name.to_owned(), script, arguments),
             registration: service.clone(),
-            reference: reference.map_or(Value::Null, |sdk| sdk.to_json(name, script, arguments)),
+            reference: reference.map(|sdk| sdk.service(name, script, arguments)),
         })
     }
 
@@ -42,11 +46,27 @@ impl Runtime {
         &self.program.name
     }
 
+    /// How to start it.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// How to start it with OpenTelemetry's own SDK inside, if that was asked for and exists.
+    pub fn reference(&self) -> Option<&Instrumented> {
+        self.reference.as_ref()
+    }
+
+    /// What it registered with for its environment.
+    pub fn environment(&self) -> Vec<(&str, String)> {
+        let pairs = self.registration["environment"].as_object().into_iter().flatten();
+        pairs.map(|(name, value)| (name.as_str(), value.as_str().unwrap_or_default().to_owned())).collect()
+    }
+
     /// As test programs read it: as [`Program::to_json`], with the `registration` and the `reference`.
     pub fn to_json(&self) -> Value {
         let mut json = self.program.to_json();
         json["registration"] = self.registration.clone();
-        json["reference"] = self.reference.clone();
+        json["reference"] = self.reference.as_ref().map_or(Value::Null, Instrumented::to_json);
         json
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! In: options. Out: each step's verdict with its duration; the last line reads `N passed, N failed, N skipped`.
 
+mod budget;
 mod chart;
 mod checks;
 mod count;
@@ -44,6 +45,8 @@ pub enum Name {
     Machine,
     /// Unit, replay and property tests; need no privileges
     Unit,
+    /// The pipeline's instructions for a span, by callgrind, against agent/benches/pipeline/budgets.json
+    Instructions,
     /// Integration tests with this kernel and the real services; need root
     Integration,
     /// The sample application's traces, read back from a real Jaeger; needs root
@@ -170,6 +173,7 @@ fn step(name: Name, options: &Options, shared: &Shared) -> (Count, Duration) {
         Name::Chart => chart::chart(),
         Name::Machine => checks::machine(),
         Name::Unit => checks::unit(shared),
+        Name::Instructions => budget::instructions(),
         Name::Integration => real::integration(shared),
         Name::Jaeger => real::jaeger(shared),
         Name::Kubernetes => real::kubernetes(),

@@ -16,6 +16,8 @@ pub mod native;
 pub mod nginx;
 pub mod node;
 pub mod python;
+pub mod valgrind;
+pub mod wrk;
 
 use std::{process::Command, time::Duration};
 

@@ -1,0 +1,188 @@
+//! One size of one dimension, with and without the agent, round by round.
+//!
+//! In: a dimension, a size. Out: what an exchange took, and what the agent took meanwhile.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::{
+    super::{sink::Sink, spread::Spread},
+    crowd::Crowd,
+    dimension::Dimension,
+};
+use crate::{agent::Agent, process, usage};
+
+const READY_LIMIT: Duration = Duration::from_secs(60);
+const DRAIN: Duration = Duration::from_millis(1500);
+/// How long the agent is watched while nothing is asked of it.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// What is needed.
+pub struct Bench {
+    /// The agent's program, and the crowd's.
+    pub agent: PathBuf,
+    pub crowd: PathBuf,
+    /// Where spans go.
+    pub sink: Sink,
+}
+
+/// What the agent took.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    ready_ms: f64,
+    span_us: f64,
+    events: f64,
+    idle_percent: f64,
+    rss_mib: f64,
+    maps_mib: f64,
+    lost: f64,
+    missing: f64,
+}
+
+/// A size.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// Of what, and how much.
+    pub dimension: Dimension,
+    pub size: u64,
+    /// Microseconds for an exchange with nothing attached, and the ratio with the agent.
+    pub alone_us: Spread,
+    pub ratio: Spread,
+    seen: Vec<Seen>,
+}
+
+impl Measured {
+    fn of(&self, pick: impl Fn(&Seen) -> f64) -> f64 {
+        Spread::of(self.seen.iter().map(pick)).median
+    }
+
+    /// Spans in each round.
+    pub fn spans(&self) -> f64 {
+        let [processes, _, _, exchanges] = self.dimension.crowd(self.size);
+        (2 * (exchanges / processes * processes)) as f64
+    }
+
+    /// The figures, by name.
+    pub fn figures(&self) -> [(&'static str, f64); 8] {
+        [
+            ("agent_us_per_span", self.of(|seen| seen.span_us)),
+            ("events_per_exchange", self.of(|seen| seen.events)),
+            ("idle_percent_of_a_core", self.of(|seen| seen.idle_percent)),
+            ("rss_mib", self.of(|seen| seen.rss_mib)),
+            ("maps_mib", self.of(|seen| seen.maps_mib)),
+            ("ready_ms", self.of(|seen| seen.ready_ms)),
+            ("lost", self.seen.iter().map(|seen| seen.lost).sum()),
+            ("missing", self.seen.iter().map(|seen| seen.missing).sum()),
+        ]
+    }
+
+    /// As an object.
+    pub fn to_json(&self) -> Value {
+        let mut json = json!({
+            "dimension": self.dimension.text(), "size": self.size,
+            "us_per_exchange_alone": self.alone_us.to_json(), "ratio": self.ratio.to_json(),
+        });
+        for (name, value) in self.figures() {
+            json[name] = json!(value);
+        }
+        json
+    }
+}
+
+impl Bench {
+    /// Measures a size.
+    pub fn measure(&self, dimension: Dimension, size: u64, rounds: u32) -> Result<Measured> {
+        let idle = dimension.idle(size).map(|count| self.start(&["idle".to_owned(), count.to_string()]));
+        let idle = idle.transpose()?;
+        let words = dimension.crowd(size).map(|word| word.to_string());
+        let (mut alone, mut ratios, mut seen) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            process::check_interrupted()?;
+            let without = self.start(&words)?.run()? / 1000.0;
+            let (with, one) = self.beside(&words, dimension.crowd(size))?;
+            alone.push(without);
+            ratios.push(with / without);
+            seen.push(one);
+        }
+        drop(idle);
+        let (alone_us, ratio) = (Spread::of(alone), Spread::of(ratios));
+        Ok(Measured { dimension, size, alone_us, ratio, seen })
+    }
+
+    fn start(&self, words: &[String]) -> Result<Crowd> {
+        Crowd::start(&self.crowd, words)
+    }
+
+    /// A crowd beside an agent that traces it.
+    fn beside(&self, words: &[String], crowd: [u64; 4]) -> Result<(f64, Seen)> {
+        let mut crowd_of = self.start(words)?;
+        let environment = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", self.sink.endpoint()),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "65536".to_owned()),
+            // A rule that nobody meets: with one, every process on the machine is looked at.
+            ("SOCKSPAN_EXE", "no-program-has-this-name".to_owned()),
+        ];
+        let mut agent = Agent::start(&self.agent, &[crowd_of.pid], &environment)?;
+        let ready = agent.wait_ready(READY_LIMIT)?;
+        let pid = agent.pid();
+        // Its start is over, and all processes have been looked at.
+        process::sleep(DRAIN);
+        let before = usage::of(pid)?;
+        process::sleep(IDLE);
+        let idle_s = usage::of(pid)? - before;
+        let (spans, events) = (self.sink.spans()?, agent.metric("sockspan_events_total")?);
+        let before = usage::of(pid)?;
+        let us = crowd_of.run()? / 1000.0;
+        process::sleep(DRAIN);
+        let took = usage::of(pid)? - before;
+        let spans = self.sink.spans()? - spans;
+        let exchanges = (crowd[3] / crowd[0] * crowd[0]) as f64;
+        let seen = Seen {
+            ready_ms: ready.as_secs_f64() * 1000.0,
+            span_us: took / spans.max(1.0) * 1e6,
+            events: (agent.metric("sockspan_events_total")? - events) / exchanges,
+            idle_percent: idle_s / IDLE.as_secs_f64() * 100.0,
+            rss_mib: usage::memory_mib(pid, "VmRSS")?,
+            maps_mib: maps(pid),
+            lost: agent.lost()?,
+            // Both ends of each are in the crowd.
+            missing: 2.0 * exchanges - spans,
+        };
+        agent.stop()?;
+        Ok((us, seen))
+    }
+}
+
+/// What the maps of `pid` take in the kernel, in MiB, but for the ring buffer, which the process has mapped too: it is part
+/// of its memory already.
+fn maps(pid: u32) -> f64 {
+    let entries = fs::read_dir(Path::new("/proc").join(pid.to_string()).join("fdinfo")).into_iter().flatten();
+    let infos = entries.flatten().filter_map(|entry| fs::read_to_string(entry.path()).ok());
+    infos.filter_map(|info| map(&info)).sum::<f64>() / f64::from(1 << 20)
+}
+
+/// The bytes of a map that is no ring buffer, by the kernel's number for that type.
+fn map(info: &str) -> Option<f64> {
+    const RING_BUFFER: &str = "27";
+    let of = |key: &str| info.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
+    let kind = of("map_type:")?;
+    if kind == RING_BUFFER { None } else { of("memlock:")?.parse().ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps_are_told_from_the_ring_buffer() {
+        assert_eq!(map("pos:\t0\nmap_type:\t1\nmemlock:\t4096\n"), Some(4096.0));
+        assert_eq!(map("map_type:\t27\nmemlock:\t8388608\n"), None);
+        assert_eq!(map("prog_type:\t5\nmemlock:\t4096\n"), None);
+    }
+}

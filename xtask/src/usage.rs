@@ -61,6 +61,12 @@ pub fn by_thread(pid: u32) -> BTreeMap<String, f64> {
     })
 }
 
+/// What the kernel tells of each descriptor that `pid` has open: of BPF's too, what they are and take.
+pub fn descriptors(pid: u32) -> impl Iterator<Item = String> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| fs::read_to_string(entry.path()).ok())
+}
+
 /// A figure of `/proc/PID/status` that is told in kB, in MiB.
 pub fn memory_mib(pid: u32, key: &str) -> Result<f64> {
     let path = format!("/proc/{pid}/status");

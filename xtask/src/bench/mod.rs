@@ -12,3 +12,4 @@ pub mod scale;
 mod sink;
 mod spread;
 mod svg;
+mod watch;

@@ -8,10 +8,9 @@ use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use super::super::{app, sink::Sink};
-use crate::{agent::Agent, process, usage};
+use super::super::{app, sink::Sink, watch};
+use crate::{process, usage};
 
-const READY_LIMIT: Duration = Duration::from_secs(30);
 const DRAIN: Duration = Duration::from_millis(1500);
 /// The kernel counts what programs take only if it is told to; that costs some 20 ns a run.
 const STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
@@ -70,9 +69,7 @@ impl Drop for Stats {
 
 /// What the programs that `pid` holds have taken, in seconds.
 fn programs(pid: u32) -> f64 {
-    let entries = fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten();
-    let infos = entries.filter_map(|entry| fs::read_to_string(entry.path()).ok());
-    infos.filter_map(|info| run_time(&info)).sum::<f64>() / 1e9
+    usage::descriptors(pid).filter_map(|info| run_time(&info)).sum::<f64>() / 1e9
 }
 
 /// Links tell of programs too, but not this.
@@ -88,14 +85,8 @@ pub fn run(
     probes: &'static str,
     duration: Duration,
 ) -> Result<Live> {
-    let environment = [
-        ("SOCKSPAN_PROBES", probes.to_owned()),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", sink.endpoint()),
-        ("OTEL_BSP_MAX_QUEUE_SIZE", "65536".to_owned()),
-    ];
     let _stats = Stats::on()?;
-    let mut agent = Agent::start(agent, &server.pids(), &environment)?;
-    agent.wait_ready(READY_LIMIT)?;
+    let mut agent = watch::start(agent, sink, probes, true, &server.pids())?;
     process::sleep(Duration::from_millis(300));
     let pid = agent.pid();
     let (spans, threads, kernel) = (sink.spans()?, usage::by_thread(pid), programs(pid));

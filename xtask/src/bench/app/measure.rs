@@ -7,14 +7,13 @@ use std::{path::Path, time::Duration};
 use anyhow::{Result, bail};
 
 use super::{
-    super::sink::Sink,
+    super::{sink::Sink, watch},
     load::{self, Answered},
     state::State,
     subject::{Prepared, Running},
 };
 use crate::{agent::Agent, process, usage};
 
-const READY_LIMIT: Duration = Duration::from_secs(30);
 /// Between readiness and load: what is attached may still be patched in.
 const SETTLE: Duration = Duration::from_millis(300);
 /// After the load: spans wait for those above them, and then for a batch.
@@ -90,7 +89,9 @@ pub fn measure(
         State::Nothing | State::Agent { .. } => &stage.plain,
     };
     let mut agent = match state {
-        State::Agent { probes, hooks } => Some(start(watchers, probes, hooks, &running.pids())?),
+        State::Agent { probes, hooks } => {
+            Some(watch::start(watchers.agent, watchers.sink, probes, hooks, &running.pids())?)
+        }
         State::Nothing | State::Sdk => None,
     };
     process::sleep(SETTLE);
@@ -114,19 +115,4 @@ pub fn measure(
     let seen =
         seen.map(|(cpu_s, lost, peak_mib)| Seen { cpu_us: cpu_s / spans.max(1.0) * 1e6, lost, peak_mib });
     Ok(Measured { answered, cpu_us: took / answered.requests * 1e6, spans, agent: seen })
-}
-
-fn start(watchers: &Watchers<'_>, probes: &str, hooks: bool, pids: &[u32]) -> Result<Agent> {
-    let environment = [
-        ("SOCKSPAN_PROBES", probes.to_owned()),
-        ("SOCKSPAN_NO_UPROBES", (!hooks).to_string()),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", watchers.sink.endpoint()),
-        ("OTEL_BSP_MAX_QUEUE_SIZE", "65536".to_owned()),
-    ];
-    let mut agent = Agent::start(watchers.agent, pids, &environment)?;
-    agent.wait_ready(READY_LIMIT)?;
-    if agent.status()?["mode"] != probes {
-        bail!("the agent does not trace by {probes}");
-    }
-    Ok(agent)
 }

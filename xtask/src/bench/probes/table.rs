@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    super::markdown::markdown,
+    super::{markdown::markdown, spread::Spread},
     measure::{Cost, Measured, Seen},
     state::{CALLS, State},
 };
@@ -134,14 +134,8 @@ fn rounded(value: f64, parts: f64) -> f64 {
 }
 
 /// The middle one of `values`, or the mean of the two there; 0 of none.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.get(middle) {
-        None => 0.0,
-        Some(value) if values.len() % 2 == 1 => *value,
-        Some(value) => (values[middle - 1] + value) / 2.0,
-    }
+fn median(values: Vec<f64>) -> f64 {
+    Spread::of(values).median
 }
 
 #[cfg(test)]

@@ -2,11 +2,7 @@
 //!
 //! In: a dimension, a size. Out: what an exchange took, and what the agent took meanwhile.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -162,9 +158,7 @@ impl Bench {
 /// What the maps of `pid` take in the kernel, in MiB, but for the ring buffer, which the process has mapped too: it is part
 /// of its memory already.
 fn maps(pid: u32) -> f64 {
-    let entries = fs::read_dir(Path::new("/proc").join(pid.to_string()).join("fdinfo")).into_iter().flatten();
-    let infos = entries.flatten().filter_map(|entry| fs::read_to_string(entry.path()).ok());
-    infos.filter_map(|info| map(&info)).sum::<f64>() / f64::from(1 << 20)
+    usage::descriptors(pid).filter_map(|info| map(&info)).sum::<f64>() / f64::from(1 << 20)
 }
 
 /// The bytes of a map that is no ring buffer, by the kernel's number for that type.

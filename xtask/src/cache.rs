@@ -5,14 +5,14 @@
 
 use std::{
     collections::hash_map::DefaultHasher,
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     hash::{Hash, Hasher},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
 
-use crate::workspace;
+use crate::{ui::Step, workspace};
 
 /// A folder of the cache under its lock: nobody else makes or removes it while this value lives.
 struct Locked {
@@ -26,7 +26,15 @@ impl Locked {
         fs::create_dir_all(&parent)
             .with_context(|| format!("cannot create the cache {}", parent.display()))?;
         let lock = File::create(parent.join(format!("{key}.lock")))?;
-        lock.lock().context("cannot lock the cache")?;
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                // Somebody is at it, and that can take minutes.
+                let step = Step::begin(format!("waiting for what makes {kind} already"));
+                lock.lock().context("cannot lock the cache")?;
+                step.quiet();
+            }
+            result => result.context("cannot lock the cache")?,
+        }
         Ok(Self { path: parent.join(key), _lock: lock })
     }
     fn marker(&self) -> PathBuf {

@@ -54,6 +54,9 @@ enum Verb {
     K8s(k8s::Verb),
     /// Run a shell command in a virtual machine with another kernel
     Vm(VmOptions),
+    /// Make what these steps of `test` need
+    #[command(hide = true)]
+    MakeAhead { steps: Vec<test::Name> },
 }
 
 #[derive(Args)]
@@ -177,6 +180,10 @@ fn run(verb: Verb) -> Result<ExitCode> {
         }
         Verb::K8s(verb) => k8s::run(verb),
         Verb::Vm(options) => vm(&options),
+        Verb::MakeAhead { steps } => {
+            test::make_ahead(&steps)?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

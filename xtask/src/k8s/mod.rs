@@ -3,7 +3,7 @@
 //! In: a verb. Out: a cluster that kubectl and pods see as any other. Everything it writes is below
 //! `/var/lib/sockspan-k8s`, everything it runs in the cgroup `sockspan-k8s`; it outlives the command that started it.
 
-mod binaries;
+pub mod binaries;
 mod cgroup;
 mod config;
 mod daemon;

@@ -2,6 +2,7 @@
 //!
 //! In: options. Out: each step's verdict with its duration; the last line reads `N passed, N failed, N skipped`.
 
+mod ahead;
 mod budget;
 mod chart;
 mod checks;
@@ -14,7 +15,7 @@ use std::{cell::OnceCell, path::PathBuf, time::Duration};
 use anyhow::Result;
 use clap::ValueEnum;
 
-pub use self::{checks::harness, count::Count};
+pub use self::{ahead::make as make_ahead, checks::harness, count::Count};
 use crate::{
     build::{self, Profile},
     process,
@@ -39,8 +40,6 @@ pub enum Name {
     Clippy,
     /// cargo-deny: licences, sources, known flaws
     Deny,
-    /// The Helm chart against the manifests; needs Helm, or Go to build it
-    Chart,
     /// The eBPF programs for the machine this one isn't: arm64 on x86-64; built, not run
     Machine,
     /// Unit, replay and property tests; need no privileges
@@ -49,6 +48,8 @@ pub enum Name {
     Instructions,
     /// Integration tests with this kernel and the real services; need root
     Integration,
+    /// The Helm chart against the manifests; needs Helm, or Go to build it
+    Chart,
     /// The sample application's traces, read back from a real Jaeger; needs root
     Jaeger,
     /// The manifests on a real Kubernetes, brought up on this machine; needs root (asked for by --k8s)
@@ -137,13 +138,20 @@ pub fn run(options: &Options) -> Result<bool> {
     let shared = Shared::default();
     let mut total = Count::default();
     let mut lines = Vec::new();
-    for name in Name::value_variants().iter().copied().filter(|name| wanted(*name, options)) {
+    let steps = Name::value_variants().iter().copied().filter(|name| wanted(*name, options));
+    let steps: Vec<_> = steps.collect();
+    let mut ahead = None;
+    for (place, name) in steps.iter().copied().enumerate() {
         process::check_interrupted()?;
+        if name == Name::Integration {
+            ahead = ahead::begin(&steps[place + 1..])?;
+        }
         let (count, took) = step(name, options, &shared);
         process::check_interrupted()?;
         lines.push(format!("{:<12} {:>12}   {count}", label(name), ui::seconds(took)));
         total += count;
     }
+    drop(ahead);
     ui::heading("\nsummary");
     lines.iter().for_each(ui::say);
     println!("{total}");

@@ -14,6 +14,12 @@ use crate::{cache, process, ui::Step, workspace};
 
 const PACKAGE: &str = "helm.sh/helm/v4/cmd/helm@v4.3.1";
 
+/// What [`ensure`] would build.
+pub fn missing() -> Option<String> {
+    let here = process::which("helm").is_some() || cache::find("helm", &cache::key(PACKAGE)).is_some();
+    (!here).then(|| format!("Helm: built from {PACKAGE} by Go"))
+}
+
 /// Finds Helm or builds it into the cache.
 pub fn ensure() -> Result<PathBuf> {
     if let Some(path) = process::which("helm") {

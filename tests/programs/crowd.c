@@ -1,12 +1,12 @@
 /* Many of something, to see what grows with it: processes, connections, bytes of a body.
  *
- *   crowd PROCESSES CONNECTIONS BODY EXCHANGES
+ *   crowd PROCESSES CONNECTIONS BODY EXCHANGES RATE
  *   crowd idle PROCESSES
  *
  * Each process has so many TCP connections, both ends of each, and says so on the first exchange of each; then it waits for a
  * line on standard input. Together they then make EXCHANGES HTTP exchanges, whose responses have BODY bytes, over all
- * connections by turns, and print {"exchanges":…,"ns":…}: how long all together took. `idle` processes do
- * nothing. The first line printed is {"pid":…,"port":0}, once all are ready. */
+ * connections by turns, RATE a second (0: as fast as they can), and print {"exchanges":…,"ns":…,"cpu_ns":…}: how long all
+ * took, and their CPU time. `idle` processes do nothing. The first line printed is {"pid":…,"port":0}, once all are ready. */
 #include "net.h"
 
 #include <signal.h>
@@ -16,17 +16,24 @@
 #include <sys/wait.h>
 #include <time.h>
 
-enum { BLOCK = 65536, CHILDREN = 20000 };
+/* So many exchanges follow each other before a process sleeps: waking up costs more than one of them. */
+enum { BLOCK = 65536, CHILDREN = 20000, BURST = 16 };
 
 static const char REQUEST[] = "GET /products/17 HTTP/1.1\r\nHost: product:8080\r\nAccept: */*\r\n\r\n";
 static char block[BLOCK];
-static long processes, connections, body, exchanges;
+static long processes, connections, body, exchanges, rate;
 static int (*pairs)[2];
 
-static double now_ns(void) {
+static double ns_of(clockid_t clock) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    if (clock_gettime(clock, &t)) die("clock_gettime");
     return t.tv_sec * 1e9 + t.tv_nsec;
+}
+
+static void sleep_until(double ns) {
+    long long whole = ns;
+    struct timespec t = {.tv_sec = whole / 1000000000, .tv_nsec = whole % 1000000000};
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL)) {}
 }
 
 static void put(int fd, const char *bytes, long len) {
@@ -70,20 +77,43 @@ static void open_pairs(void) {
     }
 }
 
-/* A process: ready, told to start, done, each by a byte on its pipe. */
-static void work(int from, int to) {
-    char byte = 0;
+/* This process's exchanges, in bursts; processes begin theirs one after the other. */
+static void all_exchanges(long place) {
     long share = exchanges / processes;
+    double burst_ns = rate ? 1e9 * BURST * processes / rate : 0;
+    double begin = ns_of(CLOCK_MONOTONIC) + burst_ns * place / processes;
+    for (long i = 0; i < share; i++) {
+        if (rate && i % BURST == 0) sleep_until(begin + burst_ns * (i / BURST));
+        exchange(pairs[i % connections], body);
+    }
+}
+
+/* A process: ready, told to start, done: a number on its pipe, the last one its CPU time. */
+static void work(long place, int from, int to) {
+    char byte;
+    double cpu_ns = 0;
     open_pairs();
     for (long i = 0; i < connections; i++) exchange(pairs[i], 1);
-    must(write(to, &byte, 1), "write(pipe)");
+    must(write(to, &cpu_ns, sizeof cpu_ns), "write(pipe)");
     /* The agent may come now: what it sees first is the load. */
     if (read(from, &byte, 1) != 1) exit(1);
-    for (long i = 0; i < share; i++) exchange(pairs[i % connections], body);
-    must(write(to, &byte, 1), "write(pipe)");
+    cpu_ns = ns_of(CLOCK_PROCESS_CPUTIME_ID);
+    all_exchanges(place);
+    cpu_ns = ns_of(CLOCK_PROCESS_CPUTIME_ID) - cpu_ns;
+    must(write(to, &cpu_ns, sizeof cpu_ns), "write(pipe)");
     /* Until everybody is done. */
     if (read(from, &byte, 1) > 0) exit(0);
     exit(0);
+}
+
+/* The sum of what all processes say next. */
+static double wait_all(int pipes[][2]) {
+    double sum = 0, one;
+    for (long i = 0; i < processes; i++) {
+        if (read(pipes[i][0], &one, sizeof one) != sizeof one) die("a process has ended");
+        sum += one;
+    }
+    return sum;
 }
 
 static void limits(void) {
@@ -114,33 +144,32 @@ static int idle(long count) {
 
 int main(int argc, char **argv) {
     static int to[CHILDREN][2], from[CHILDREN][2];
-    double ns;
+    double ns, cpu_ns;
     char byte = 0;
     limits();
     if (argc == 3 && !strcmp(argv[1], "idle")) return idle(number(argv[2]));
-    if (argc != 5) {
-        fprintf(stderr, "crowd PROCESSES CONNECTIONS BODY EXCHANGES | crowd idle PROCESSES\n");
+    if (argc != 6) {
+        fprintf(stderr, "crowd PROCESSES CONNECTIONS BODY EXCHANGES RATE | crowd idle PROCESSES\n");
         return 2;
     }
     processes = number(argv[1]);
     connections = number(argv[2]);
     body = atol(argv[3]);
     exchanges = number(argv[4]);
+    rate = atol(argv[5]);
     if (processes > CHILDREN) die("too many processes");
     for (long i = 0; i < processes; i++) {
         must(pipe2(to[i], O_CLOEXEC), "pipe");
         must(pipe2(from[i], O_CLOEXEC), "pipe");
-        if (!child()) work(to[i][0], from[i][1]);
+        if (!child()) work(i, to[i][0], from[i][1]);
     }
-    for (long i = 0; i < processes; i++)
-        if (read(from[i][0], &byte, 1) != 1) die("a process has ended");
+    wait_all(from);
     announce(0, 1);
-    ns = now_ns();
+    ns = ns_of(CLOCK_MONOTONIC);
     for (long i = 0; i < processes; i++) must(write(to[i][1], &byte, 1), "write(pipe)");
-    for (long i = 0; i < processes; i++)
-        if (read(from[i][0], &byte, 1) != 1) die("a process has ended");
-    ns = now_ns() - ns;
-    printf("{\"exchanges\":%ld,\"ns\":%.0f}\n", exchanges / processes * processes, ns);
+    cpu_ns = wait_all(from);
+    ns = ns_of(CLOCK_MONOTONIC) - ns;
+    printf("{\"exchanges\":%ld,\"ns\":%.0f,\"cpu_ns\":%.0f}\n", exchanges / processes * processes, ns, cpu_ns);
     fflush(stdout);
     /* The agent may still look. */
     if (!fgets(block, sizeof block, stdin)) return 0;

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use super::super::{app, sink::Sink, watch};
+use super::super::{app, sink::Sink, watch::Watch};
 use crate::{process, usage};
 
 const DRAIN: Duration = Duration::from_millis(1500);
@@ -86,7 +86,8 @@ pub fn run(
     duration: Duration,
 ) -> Result<Live> {
     let _stats = Stats::on()?;
-    let mut agent = watch::start(agent, sink, probes, true, &server.pids())?;
+    let watch = Watch { program: agent, sink, environment: Vec::new() };
+    let mut agent = watch.start_with(probes, true, &server.pids())?;
     process::sleep(Duration::from_millis(300));
     let pid = agent.pid();
     let (spans, threads, kernel) = (sink.spans()?, usage::by_thread(pid), programs(pid));

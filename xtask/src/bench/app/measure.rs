@@ -7,7 +7,7 @@ use std::{path::Path, time::Duration};
 use anyhow::{Result, bail};
 
 use super::{
-    super::{sink::Sink, watch},
+    super::{sink::Sink, watch::Watch},
     load::{self, Answered},
     state::State,
     subject::{Prepared, Running},
@@ -90,7 +90,8 @@ pub fn measure(
     };
     let mut agent = match state {
         State::Agent { probes, hooks } => {
-            Some(watch::start(watchers.agent, watchers.sink, probes, hooks, &running.pids())?)
+            let watch = Watch { program: watchers.agent, sink: watchers.sink, environment: Vec::new() };
+            Some(watch.start_with(probes, hooks, &running.pids())?)
         }
         State::Nothing | State::Sdk => None,
     };

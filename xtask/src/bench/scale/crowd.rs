@@ -1,6 +1,6 @@
 //! The load: `tests/programs/crowd`, many processes, connections or bytes.
 //!
-//! In: how many. Out: how long its exchanges took.
+//! In: how many. Out: what its exchanges took.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -15,6 +15,15 @@ use crate::{
     process::{self, Group},
     ui, workspace,
 };
+
+/// What an exchange took, in microseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Took {
+    /// By the clock.
+    pub wall_us: f64,
+    /// Of the processors, both ends.
+    pub cpu_us: f64,
+}
 
 /// A crowd, ready; ended when dropped.
 pub struct Crowd {
@@ -42,12 +51,13 @@ impl Crowd {
         Ok(crowd)
     }
 
-    /// Has all exchanges made; returns nanoseconds for one, of a process's share.
-    pub fn run(&mut self) -> Result<f64> {
+    /// Has all exchanges made.
+    pub fn run(&mut self) -> Result<Took> {
         writeln!(self.input, "go").context("the crowd takes no input")?;
         let said = self.line()?;
         let number = |key: &str| said[key].as_f64().with_context(|| format!("the crowd says no {key}"));
-        Ok(number("ns")? / number("exchanges")?)
+        let of_each = |key: &str| anyhow::Ok(number(key)? / number("exchanges")? / 1e3);
+        Ok(Took { wall_us: of_each("ns")?, cpu_us: of_each("cpu_ns")? })
     }
 
     fn line(&mut self) -> Result<Value> {

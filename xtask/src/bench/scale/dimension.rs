@@ -18,6 +18,40 @@ pub enum Dimension {
 /// So many files may be open in a process everywhere; a connection has two ends here.
 const CONNECTIONS_OF_ONE: u64 = 5_000;
 
+/// Exchanges a second, of all processes together: well below what an agent keeps up with, for what is measured is cost and
+/// not what happens beyond.
+const RATE: u64 = 5_000;
+/// A body in bytes of which so many a second would be too many.
+const LARGE: u64 = 1 << 16;
+
+/// A crowd, as its program is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Processes, and what each has open.
+    pub processes: u64,
+    pub connections: u64,
+    /// Bytes of a response's body.
+    pub body: u64,
+    /// Of all processes.
+    pub exchanges: u64,
+    /// A second; 0 is as fast as it goes.
+    pub rate: u64,
+}
+
+impl Shape {
+    /// The words of its command line.
+    pub fn words(self) -> Vec<String> {
+        [self.processes, self.connections, self.body, self.exchanges, self.rate]
+            .map(|n| n.to_string())
+            .to_vec()
+    }
+
+    /// Exchanges that are made: each process makes the same number.
+    pub fn made(self) -> f64 {
+        (self.exchanges / self.processes * self.processes) as f64
+    }
+}
+
 impl Dimension {
     /// All.
     pub const ALL: [Self; 4] = [Self::Connections, Self::Services, Self::Body, Self::Untraced];
@@ -42,16 +76,21 @@ impl Dimension {
         }
     }
 
-    /// The crowd of that size that is traced, as its program is told: processes, connections, body, exchanges.
-    pub fn crowd(self, size: u64) -> [u64; 4] {
+    /// The crowd of that size that is traced.
+    pub fn crowd(self, size: u64) -> Shape {
+        let shape = Shape { processes: 1, connections: 1, body: 39, exchanges: 60_000, rate: RATE };
         match self {
             Self::Connections => {
                 let processes = size.div_ceil(CONNECTIONS_OF_ONE);
-                [processes, size / processes, 39, 60_000]
+                Shape { processes, connections: size / processes, ..shape }
             }
-            Self::Services => [size, 10, 39, 60_000],
-            Self::Body => [1, 1, size, (2_u64 << 30).checked_div(size).unwrap_or(20_000).clamp(2, 20_000)],
-            Self::Untraced => [1, 1, 39, 20_000],
+            Self::Services => Shape { processes: size, connections: 10, ..shape },
+            Self::Body if size > LARGE => {
+                // As fast as the machine copies, twice and more.
+                Shape { body: size, exchanges: ((2 << 30) / size).max(2), rate: 0, ..shape }
+            }
+            Self::Body => Shape { body: size, exchanges: 20_000, ..shape },
+            Self::Untraced => Shape { exchanges: 20_000, ..shape },
         }
     }
 
@@ -67,9 +106,11 @@ mod tests {
 
     #[test]
     fn crowds_are_of_their_sizes() {
-        assert_eq!(Dimension::Connections.crowd(10_000), [2, 5_000, 39, 60_000]);
-        assert_eq!(Dimension::Body.crowd(0), [1, 1, 0, 20_000]);
-        assert_eq!(Dimension::Body.crowd(1 << 30), [1, 1, 1 << 30, 2]);
+        let words = |dimension: Dimension, size| dimension.crowd(size).words().join(" ");
+        assert_eq!(words(Dimension::Connections, 10_000), "2 5000 39 60000 5000");
+        assert_eq!(words(Dimension::Body, 0), "1 1 0 20000 5000");
+        assert_eq!(words(Dimension::Body, 1 << 30), "1 1 1073741824 2 0");
+        assert_eq!(Dimension::Services.crowd(500).made(), 60_000.0);
         assert_eq!(Dimension::Untraced.idle(7), Some(7));
     }
 }

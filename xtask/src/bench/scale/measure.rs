@@ -8,13 +8,12 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{
-    super::{sink::Sink, spread::Spread},
-    crowd::Crowd,
-    dimension::Dimension,
+    super::{sink::Sink, spread::Spread, watch::Watch},
+    crowd::{Crowd, Took},
+    dimension::{Dimension, Shape},
 };
-use crate::{agent::Agent, process, usage};
+use crate::{process, usage};
 
-const READY_LIMIT: Duration = Duration::from_secs(60);
 const DRAIN: Duration = Duration::from_millis(1500);
 /// How long the agent is watched while nothing is asked of it.
 const IDLE: Duration = Duration::from_secs(10);
@@ -47,9 +46,11 @@ pub struct Measured {
     /// Of what, and how much.
     pub dimension: Dimension,
     pub size: u64,
-    /// Microseconds for an exchange with nothing attached, and the ratio with the agent.
+    /// Microseconds of CPU time for an exchange with nothing attached.
     pub alone_us: Spread,
-    pub ratio: Spread,
+    /// What the agent makes of it: of CPU time, and of time by the clock where nothing paces the exchanges.
+    pub cpu: Spread,
+    pub wall: Option<Spread>,
     seen: Vec<Seen>,
 }
 
@@ -60,8 +61,7 @@ impl Measured {
 
     /// Spans in each round.
     pub fn spans(&self) -> f64 {
-        let [processes, _, _, exchanges] = self.dimension.crowd(self.size);
-        (2 * (exchanges / processes * processes)) as f64
+        2.0 * self.dimension.crowd(self.size).made()
     }
 
     /// The figures, by name.
@@ -82,7 +82,8 @@ impl Measured {
     pub fn to_json(&self) -> Value {
         let mut json = json!({
             "dimension": self.dimension.text(), "size": self.size,
-            "us_per_exchange_alone": self.alone_us.to_json(), "ratio": self.ratio.to_json(),
+            "cpu_us_per_exchange_alone": self.alone_us.to_json(), "cpu_ratio": self.cpu.to_json(),
+            "wall_ratio": self.wall.map(Spread::to_json),
         });
         for (name, value) in self.figures() {
             json[name] = json!(value);
@@ -96,19 +97,20 @@ impl Bench {
     pub fn measure(&self, dimension: Dimension, size: u64, rounds: u32) -> Result<Measured> {
         let idle = dimension.idle(size).map(|count| self.start(&["idle".to_owned(), count.to_string()]));
         let idle = idle.transpose()?;
-        let words = dimension.crowd(size).map(|word| word.to_string());
-        let (mut alone, mut ratios, mut seen) = (Vec::new(), Vec::new(), Vec::new());
+        let shape = dimension.crowd(size);
+        let (mut alone, mut cpu, mut wall, mut seen) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for _ in 0..rounds {
             process::check_interrupted()?;
-            let without = self.start(&words)?.run()? / 1000.0;
-            let (with, one) = self.beside(&words, dimension.crowd(size))?;
-            alone.push(without);
-            ratios.push(with / without);
+            let without = self.start(&shape.words())?.run()?;
+            let (with, one) = self.beside(shape)?;
+            alone.push(without.cpu_us);
+            cpu.push(with.cpu_us / without.cpu_us);
+            wall.push(with.wall_us / without.wall_us);
             seen.push(one);
         }
         drop(idle);
-        let (alone_us, ratio) = (Spread::of(alone), Spread::of(ratios));
-        Ok(Measured { dimension, size, alone_us, ratio, seen })
+        let wall = (shape.rate == 0).then(|| Spread::of(wall));
+        Ok(Measured { dimension, size, alone_us: Spread::of(alone), cpu: Spread::of(cpu), wall, seen })
     }
 
     fn start(&self, words: &[String]) -> Result<Crowd> {
@@ -116,16 +118,12 @@ impl Bench {
     }
 
     /// A crowd beside an agent that traces it.
-    fn beside(&self, words: &[String], crowd: [u64; 4]) -> Result<(f64, Seen)> {
-        let mut crowd_of = self.start(words)?;
-        let environment = [
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", self.sink.endpoint()),
-            ("OTEL_BSP_MAX_QUEUE_SIZE", "65536".to_owned()),
-            // A rule that nobody meets: with one, every process on the machine is looked at.
-            ("SOCKSPAN_EXE", "no-program-has-this-name".to_owned()),
-        ];
-        let mut agent = Agent::start(&self.agent, &[crowd_of.pid], &environment)?;
-        let ready = agent.wait_ready(READY_LIMIT)?;
+    fn beside(&self, shape: Shape) -> Result<(Took, Seen)> {
+        let mut crowd = self.start(&shape.words())?;
+        // A rule that nobody meets: with one, every process on the machine is looked at.
+        let rule = ("SOCKSPAN_EXE", "no-program-has-this-name".to_owned());
+        let watch = Watch { program: &self.agent, sink: &self.sink, environment: vec![rule] };
+        let (mut agent, ready) = watch.start(&[crowd.pid])?;
         let pid = agent.pid();
         // Its start is over, and all processes have been looked at.
         process::sleep(DRAIN);
@@ -134,24 +132,23 @@ impl Bench {
         let idle_s = usage::of(pid)? - before;
         let (spans, events) = (self.sink.spans()?, agent.metric("sockspan_events_total")?);
         let before = usage::of(pid)?;
-        let us = crowd_of.run()? / 1000.0;
+        let took_by_crowd = crowd.run()?;
         process::sleep(DRAIN);
         let took = usage::of(pid)? - before;
         let spans = self.sink.spans()? - spans;
-        let exchanges = (crowd[3] / crowd[0] * crowd[0]) as f64;
         let seen = Seen {
             ready_ms: ready.as_secs_f64() * 1000.0,
             span_us: took / spans.max(1.0) * 1e6,
-            events: (agent.metric("sockspan_events_total")? - events) / exchanges,
+            events: (agent.metric("sockspan_events_total")? - events) / shape.made(),
             idle_percent: idle_s / IDLE.as_secs_f64() * 100.0,
             rss_mib: usage::memory_mib(pid, "VmRSS")?,
             maps_mib: maps(pid),
             lost: agent.lost()?,
             // Both ends of each are in the crowd.
-            missing: 2.0 * exchanges - spans,
+            missing: 2.0 * shape.made() - spans,
         };
         agent.stop()?;
-        Ok((us, seen))
+        Ok((took_by_crowd, seen))
     }
 }
 

@@ -11,10 +11,11 @@ use crate::bench::{
 /// Fewer spans than this.
 const FEW: f64 = 1_000.0;
 
-const HEAD: [&str; 11] = [
+const HEAD: [&str; 12] = [
     "what grows",
-    "µs/exchange alone",
-    "ratio beside the agent",
+    "CPU µs/exchange alone",
+    "CPU beside the agent",
+    "time beside the agent",
     "agent's µs/span",
     "events/exchange",
     "idle, % of a core",
@@ -32,7 +33,8 @@ pub fn text(measured: &[Measured]) -> String {
         vec![
             format!("{} {}", one.size, one.dimension.text()),
             format!("{:.1}", one.alone_us.median),
-            format!("{:.3}", one.ratio),
+            format!("{:.3}", one.cpu),
+            one.wall.as_ref().map(|wall| format!("{wall:.3}")).unwrap_or_default(),
             // Of a few spans, nothing can be said by a clock of 10 ms.
             if one.spans() < FEW { String::new() } else { format!("{span:.1}") },
             format!("{events:.1}"),

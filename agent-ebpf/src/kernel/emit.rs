@@ -3,7 +3,7 @@
 use aya_ebpf::{
     helpers::generated as helper,
     macros::map,
-    maps::{PerCpuArray, RingBuf},
+    maps::{Array, PerCpuArray, RingBuf},
 };
 use sockspan_ebpf::{
     Counter, DATA_BYTES, Data, EVENT_BYTES, EventKind, HEAD_BYTES, Inheritance, Lifecycle, TAIL_BYTES, flag,
@@ -55,6 +55,9 @@ const BUFFERS: u32 = 24;
 /// The agent drains on a timer; it is woken only when this much waits. The agent sets it with the ring's size.
 #[unsafe(no_mangle)]
 static WAKE_BYTES: u32 = 256 * 1024;
+/// A body of which so much is not copied is likely to go on: the agent is woken, once for a message, for it may know how
+/// far the rest need not be told.
+const LARGE_BYTES: u32 = 16 * 1024;
 const NO_WAKEUP: u64 = 1;
 const FORCE_WAKEUP: u64 = 2;
 
@@ -156,11 +159,33 @@ fn buffer(scratch: &mut Scratch, mut base: u64, mut length: u64) -> bool {
     got == take && load(&scratch.gathered) < load(&scratch.want)
 }
 
+/// When the last event was told, to some milliseconds.
+#[map]
+static LAST: Array<u64> = Array::with_max_entries(1, 0);
+/// So old that time may be before it is written anew: all processors share it.
+const FRESH_NS: u64 = 5_000_000;
+/// An event after so long a silence wakes the agent: it looks by itself for as long as that after each, and then sleeps.
+const SILENCE_NS: u64 = 10_000_000;
+
 #[inline(always)]
-fn wakeup() -> u64 {
+fn wakeup(at: u64) -> u64 {
     const AVAILABLE: u64 = 0;
     let enough = u64::from(load(&WAKE_BYTES));
-    if EVENTS.query(AVAILABLE) > enough { FORCE_WAKEUP } else { NO_WAKEUP }
+    if breaks_silence(at) || EVENTS.query(AVAILABLE) > enough { FORCE_WAKEUP } else { NO_WAKEUP }
+}
+
+#[inline(always)]
+fn breaks_silence(at: u64) -> bool {
+    let Some(last) = LAST.get_ptr_mut(0) else { return false };
+    // SAFETY: a map value stays valid while the program runs. Where two write at once, both wake the agent.
+    unsafe {
+        // One that was told meanwhile may be later than this one.
+        let silence = at.wrapping_sub(*last) as i64;
+        if silence > FRESH_NS as i64 {
+            *last = at;
+        }
+        silence > SILENCE_NS as i64
+    }
 }
 
 #[inline(always)]
@@ -249,8 +274,11 @@ pub fn data(call: &Call, c: &Connection) -> u32 {
         return 0;
     }
     let start = (&raw const *scratch).cast::<u8>();
+    // What the budget for a head ends in is told but once.
+    let large = head > 0 && load(&piece.length) - head >= LARGE_BYTES;
     // SAFETY: size is within the scratch, by the line above.
-    output(unsafe { core::slice::from_raw_parts(start, size as usize) }, wakeup());
+    let bytes = unsafe { core::slice::from_raw_parts(start, size as usize) };
+    output(bytes, if large { FORCE_WAKEUP } else { wakeup(call.at) });
     0
 }
 
@@ -263,7 +291,7 @@ pub fn turn(sock: u64, c: &Connection, piece: &Piece) {
         fill(data.assume_init_mut(), sock, c, piece);
         core::slice::from_raw_parts(data.as_ptr().cast::<u8>(), DATA_BYTES)
     };
-    output(bytes, wakeup());
+    output(bytes, wakeup(read::now()));
 }
 
 /// Tells of a process.
@@ -285,5 +313,5 @@ pub fn inheritance(tgid: u32, heir: u64, of: u64) {
     // SAFETY: Inheritance has no padding.
     let bytes =
         unsafe { core::slice::from_raw_parts((&raw const event).cast::<u8>(), size_of::<Inheritance>()) };
-    output(bytes, wakeup());
+    output(bytes, wakeup(event.at));
 }

@@ -24,7 +24,7 @@ struct Heir {
 /// Those that inherited something and have not ended: goroutines and threads by their ids, contexts and greenlets by
 /// their addresses.
 #[map]
-static HEIRS: LruHashMap<Handle, Heir> = LruHashMap::with_max_entries(65536, 0);
+static HEIRS: LruHashMap<Handle, Heir> = LruHashMap::with_max_entries(32768, 0);
 
 /// One that was started in the name of `of`. Gives the id that stands for that.
 #[inline(always)]

@@ -13,7 +13,7 @@ use crate::kernel::{
 
 /// The exchange each task works for; none for those that work for nobody.
 #[map]
-static TASKS: LruHashMap<Handle, u64> = LruHashMap::with_max_entries(65536, 0);
+static TASKS: LruHashMap<Handle, u64> = LruHashMap::with_max_entries(32768, 0);
 
 /// The policy of a process, if it goes by tasks.
 #[inline(always)]

@@ -1,6 +1,6 @@
 //! The breakpoints in the traced processes: how they are set, and those that are.
 //!
-//! In: [`Hook`]s of a process. Out: [`Held`], which is detached when it is dropped.
+//! In: [`Hook`]s of a process. Out: what is [`Attached`], until that is dropped.
 
 use std::num::NonZeroU32;
 
@@ -8,14 +8,15 @@ use aya::{
     Ebpf,
     programs::{
         UProbe,
-        uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope},
+        uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeScope},
     },
 };
 
 use super::{
     Error,
+    attached::{Attached, Attachment},
     hooks::Hook,
-    multi::{Link, Multi},
+    multi::Multi,
 };
 
 /// How they are set.
@@ -29,16 +30,6 @@ pub enum Breakpoints {
     Multi(Multi),
 }
 
-/// What is attached in a process.
-#[derive(Debug)]
-#[allow(dead_code, reason = "held, not read")]
-pub enum Held {
-    /// One by one: that takes the kernel a tenth of a second for each when it is dropped.
-    Perf(Vec<UProbeLink>),
-    /// All of a program and file at a time.
-    Multi(Vec<Link>),
-}
-
 impl Breakpoints {
     /// Whether there are any.
     pub fn are_on(&self) -> bool {
@@ -49,16 +40,16 @@ impl Breakpoints {
     ///
     /// # Errors
     /// What the kernel said of the first that failed.
-    pub fn set(&self, ebpf: &mut Ebpf, tgid: NonZeroU32, hooks: &[Hook]) -> Result<Held, Error> {
+    pub fn set(&self, ebpf: &mut Ebpf, tgid: NonZeroU32, hooks: &[Hook]) -> Result<Attached, Error> {
         match self {
-            Self::Off => Ok(Held::Perf(Vec::new())),
-            Self::Perf => one_by_one(ebpf, tgid, hooks).map(Held::Perf),
-            Self::Multi(multi) => together(multi, tgid, hooks).map(Held::Multi),
+            Self::Off => Ok(Attached::default()),
+            Self::Perf => one_by_one(ebpf, tgid, hooks),
+            Self::Multi(multi) => together(multi, tgid, hooks),
         }
     }
 }
 
-fn one_by_one(ebpf: &mut Ebpf, tgid: NonZeroU32, hooks: &[Hook]) -> Result<Vec<UProbeLink>, Error> {
+fn one_by_one(ebpf: &mut Ebpf, tgid: NonZeroU32, hooks: &[Hook]) -> Result<Attached, Error> {
     let set = |hook: &Hook| {
         let wrong = |error| Error::program(hook.program, error);
         let program: &mut UProbe = ebpf
@@ -71,12 +62,12 @@ fn one_by_one(ebpf: &mut Ebpf, tgid: NonZeroU32, hooks: &[Hook]) -> Result<Vec<U
             cookie: (hook.cookie != 0).then_some(hook.cookie),
         };
         let id = program.attach(place, &hook.file, UProbeScope::OneProcess(tgid)).map_err(wrong)?;
-        program.take_link(id).map_err(wrong)
+        program.take_link(id).map(Attachment::Breakpoint).map_err(wrong)
     };
     hooks.iter().map(set).collect()
 }
 
-fn together(multi: &Multi, tgid: NonZeroU32, hooks: &[Hook]) -> Result<Vec<Link>, Error> {
+fn together(multi: &Multi, tgid: NonZeroU32, hooks: &[Hook]) -> Result<Attached, Error> {
     let mut sorted: Vec<&Hook> = hooks.iter().collect();
     sorted.sort_unstable_by_key(|hook| (hook.program, &hook.file));
     let groups = sorted.chunk_by(|a, b| (a.program, &a.file) == (b.program, &b.file));
@@ -84,7 +75,8 @@ fn together(multi: &Multi, tgid: NonZeroU32, hooks: &[Hook]) -> Result<Vec<Link>
         let Hook { program, file, .. } = group.first()?;
         let places: Vec<(u64, u64)> = group.iter().map(|hook| (hook.offset, hook.cookie)).collect();
         let wrong = |source| Error::Breakpoints { program, source };
-        Some(multi.attach(program, file, &places, tgid.get()).map_err(wrong))
+        let link = multi.attach(program, file, &places, tgid.get());
+        Some(link.map(Attachment::Breakpoints).map_err(wrong))
     };
     groups.filter_map(set).collect()
 }

@@ -3,6 +3,7 @@
 //!
 //! Out: batches of raw events for `crate::event`, in the order the kernel wrote them.
 
+mod attached;
 mod breakpoints;
 pub mod btf;
 mod counters;
@@ -23,7 +24,7 @@ use aya::programs::ProgramError;
 pub use counters::Counters;
 pub use feedback::Feedback;
 pub use programs::Verdict;
-pub use ring::Ring;
+pub use ring::{Bell, Ring};
 pub use traced::Traced;
 
 /// Which probes see the socket calls.
@@ -88,6 +89,9 @@ pub enum Error {
     /// No thread could be started.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+    /// No descriptor could be had for what wakes the reader.
+    #[error("cannot make an eventfd: {0}")]
+    Bell(std::io::Error),
     /// The object lacks a program.
     #[error(
         "the eBPF object has no program {0}; agent and programs are of different builds: build both with `cargo xtask build`"
@@ -201,8 +205,8 @@ impl Capture {
         let ring = Ring::take(&mut ebpf)?;
         let counters = Counters::take(&mut ebpf)?;
         let feedback = Feedback::take(&mut ebpf)?;
-        let verdicts = programs::attach(&mut ebpf, mode)?;
-        let traced = Traced::take(ebpf, breakpoints)?;
+        let (verdicts, attached) = programs::attach(&mut ebpf, mode)?;
+        let traced = Traced::take(ebpf, attached, breakpoints)?;
         tracing::debug!(instructions = ?traced.verified(), "what the verifier followed");
         Ok(Self { verdicts, ring, counters, feedback, traced })
     }

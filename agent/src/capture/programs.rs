@@ -10,7 +10,13 @@ use sockspan_ebpf::Offsets;
 use crate::memory;
 
 use super::{
-    Error, Mode, Options, Uprobes, breakpoints::Breakpoints, btf::Btf, multi::Multi, offsets, pod::Plain,
+    Error, Mode, Options, Uprobes,
+    attached::{Attached, Attachment},
+    breakpoints::Breakpoints,
+    btf::Btf,
+    multi::Multi,
+    offsets,
+    pod::Plain,
 };
 
 /// The programs, as the kernel takes them; empty in a build without them.
@@ -153,15 +159,16 @@ fn raw_program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Raw
 
 /// Attaches what `load` loaded. Every probe but a single system call's is needed: without it the agent would
 /// tell half the truth.
-pub fn attach(ebpf: &mut Ebpf, mode: Mode) -> Result<Vec<Verdict>, Error> {
-    let mut verdicts = Vec::new();
+pub fn attach(ebpf: &mut Ebpf, mode: Mode) -> Result<(Vec<Verdict>, Attached), Error> {
+    let (mut verdicts, mut attached) = (Vec::new(), Attached::default());
     let mut note = |probe: String, outcome: Result<(), ProgramError>| {
         let cause = outcome.err().map(|error| super::chain(&error));
         verdicts.push(Verdict { probe, attached: cause.is_none(), cause });
     };
     for name in LIFECYCLE.into_iter().chain(SOCKET.into_iter().filter(|_| mode == Mode::Sock)) {
         let program = raw_program(ebpf, name)?;
-        program.attach(name).map_err(|error| Error::program(name, error))?;
+        let link = program.attach(name).and_then(|link| program.take_link(link));
+        attached.add(Attachment::Raw(link.map_err(|error| Error::program(name, error))?));
         note(format!("raw_tracepoint:{name}"), Ok(()));
     }
     if mode == Mode::Syscalls {
@@ -179,7 +186,8 @@ pub fn attach(ebpf: &mut Ebpf, mode: Mode) -> Result<Vec<Verdict>, Error> {
                     .try_into()
                     .map_err(|error| Error::program(program, error))?;
                 let name = format!("{prefix}{call}");
-                let outcome = tracepoint.attach("syscalls", &name).map(|_| ());
+                let link = tracepoint.attach("syscalls", &name).and_then(|link| tracepoint.take_link(link));
+                let outcome = link.map(|link| attached.add(Attachment::Call(link)));
                 note(format!("tracepoint:syscalls:{name}"), outcome);
             }
         }
@@ -188,7 +196,7 @@ pub fn attach(ebpf: &mut Ebpf, mode: Mode) -> Result<Vec<Verdict>, Error> {
             return Err(Error::Attach { probe: failed.probe.clone(), cause });
         }
     }
-    Ok(verdicts)
+    Ok((verdicts, attached))
 }
 
 /// Calls that no runtime needs for HTTP; some kernels are built without them.

@@ -13,32 +13,40 @@ use aya::{
 };
 use sockspan_ebpf::{Layout, Policy, Process, process_flag};
 
-use super::{
-    Error,
-    breakpoints::{Breakpoints, Held},
-    hooks::Hook,
-    pod::Plain,
-};
+use super::{Error, attached::Attached, breakpoints::Breakpoints, hooks::Hook, pod::Plain};
+
+/// Hooks that were set together.
+type Set = (Vec<Hook>, Attached);
 
 /// Whom the kernel side traces.
 pub struct Traced {
-    /// Keeps every program and its attachment alive.
+    /// Keeps every program alive.
     ebpf: Ebpf,
+    /// Keeps them attached.
+    attached: Attached,
     map: HashMap<MapData, u32, Plain<Process>>,
     breakpoints: Breakpoints,
-    held: Table<u32, Vec<(Vec<Hook>, Held)>>,
+    held: Table<u32, Vec<Set>>,
     /// Takes what is to be detached: that can take the kernel seconds.
-    leaving: Sender<Vec<(Vec<Hook>, Held)>>,
+    leaving: Sender<Vec<Set>>,
+}
+
+impl Drop for Traced {
+    fn drop(&mut self) {
+        // All at once: so it takes the least time.
+        let hooks = self.held.drain().flat_map(|(_, sets)| sets);
+        hooks.for_each(|(_, attached)| self.attached.merge(attached));
+    }
 }
 
 impl Traced {
-    pub(super) fn take(mut ebpf: Ebpf, breakpoints: Breakpoints) -> Result<Self, Error> {
+    pub(super) fn take(mut ebpf: Ebpf, attached: Attached, breakpoints: Breakpoints) -> Result<Self, Error> {
         let map = ebpf.take_map("PROCESSES").ok_or(Error::NoMap("PROCESSES"))?;
         let map = HashMap::try_from(map).map_err(|e| Error::Map("PROCESSES", Box::new(e)))?;
-        let (leaving, left) = mpsc::channel::<Vec<(Vec<Hook>, Held)>>();
+        let (leaving, left) = mpsc::channel::<Vec<Set>>();
         let detach = move || left.into_iter().for_each(drop);
         thread::Builder::new().name("sockspan-detach".into()).spawn(detach).map_err(Error::Thread)?;
-        Ok(Self { ebpf, map, breakpoints, held: Table::new(), leaving })
+        Ok(Self { ebpf, attached, map, breakpoints, held: Table::new(), leaving })
     }
 
     /// How many instructions the verifier followed for each program; what makes loading take time.

@@ -46,7 +46,7 @@ use plan::Plan;
 pub use plan::config;
 use reload::{Reload, Told};
 pub use replay::{options, replay, spans};
-use threads::{Sink, Work};
+use threads::{Call, Sink, Work};
 
 /// The longest that the export may take after a signal to stop.
 const GOODBYE: Duration = Duration::from_secs(10);
@@ -103,7 +103,9 @@ async fn agent(invocation: &Invocation, record: Option<&Path>) -> anyhow::Result
     };
     let capture = start_capture(settings, way, reload.is_some())?;
     let Capture { verdicts, ring, counters, feedback, traced } = capture;
+    let bell = ring.bell();
     let (calls, called) = mpsc::sync_channel(TURNS);
+    let caller = calls.clone();
     let known = link.map(|link| cluster::Known::new(link, &rules, calls.clone()));
     let seen = known.as_ref().map(|known| known.for_census(&settings.kubernetes));
     let census = Census::new(rules, traced, seen).context("cannot read /proc")?;
@@ -156,6 +158,8 @@ async fn agent(invocation: &Invocation, record: Option<&Path>) -> anyhow::Result
     ready.set(false);
     drop(watches);
     stop.store(true, Relaxed);
+    bell.ring();
+    let _ = caller.try_send(Call::Stop);
     let failed = tokio::task::spawn_blocking(move || threads::join(threads)).await.unwrap_or(true);
     if let Some(exporter) = exporter
         && let Err(unsent) = exporter.shutdown(GOODBYE).await

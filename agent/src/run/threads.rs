@@ -32,13 +32,15 @@ use super::{Inputs, gauges::Gauges};
 
 /// While events come, they are drained this often; the kernel side wakes the reader sooner when much waits.
 const BUSY: Duration = Duration::from_millis(5);
-/// While none come. A new process wakes the reader at once.
-const IDLE: Duration = Duration::from_millis(100);
+/// So many times after the last event, too: the next one does not wake the reader if it comes within 10 ms.
+const AFTERWARDS: u32 = 4;
+/// Else. An event after a silence wakes the reader at once.
+const IDLE: Duration = Duration::from_millis(500);
 /// How often all processes are looked at, in case a turn was missed: it reads much of /proc.
 const RESCAN: Duration = Duration::from_secs(60);
 /// How often it is asked whether a process is due for another look.
 const REVIEW: Duration = Duration::from_millis(500);
-/// How soon the census notices that it is to stop.
+/// How soon the census notices that it is to stop, should it not hear of it.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The longest that the agent waits for the Kubernetes API before it calls itself ready.
@@ -54,6 +56,8 @@ pub enum Call {
     Pods,
     /// It goes by these rules from now on.
     Rules(Box<Rules>),
+    /// It is to look whether it is to stop.
+    Stop,
 }
 
 /// Where the pipeline's output goes.
@@ -115,14 +119,15 @@ pub fn drain(
 ) -> io::Result<JoinHandle<bool>> {
     Builder::new().name("sockspan-drain".into()).spawn(move || {
         let _farewell = farewell;
-        let mut busy = false;
+        // Waits since the last event.
+        let mut idle = 0_u32;
         let mut stopping = false;
         while !stopping {
-            ring.wait(if busy { BUSY } else { IDLE });
+            ring.wait(pause(idle));
             stopping = stop.load(Relaxed);
-            busy = false;
+            idle = idle.saturating_add(1);
             while let Some(batch) = ring.batch() {
-                busy = true;
+                idle = 0;
                 if inputs.send(Input::Batch(batch)).is_err() {
                     return true;
                 }
@@ -133,6 +138,11 @@ pub fn drain(
         }
         false
     })
+}
+
+/// How long to wait for events when the last so many waits brought none.
+fn pause(idle: u32) -> Duration {
+    if idle < AFTERWARDS { BUSY } else { IDLE }
 }
 
 /// Runs the pipeline until nobody feeds it any more.
@@ -156,7 +166,7 @@ pub fn work(
                 failed = true;
                 break;
             }
-            // Inputs come ten times a second at least.
+            // Inputs come twice a second at least.
             rules.try_iter().for_each(|rules| pipeline.reload(rules));
             pipeline.take(input, &mut out);
             pass_on(&mut out, &sink, &mut feedback, &calls);
@@ -249,7 +259,7 @@ pub fn census(
                 Ok(Call::Instrumented(tgid, sign)) => send(census.recognise(tgid, sign)),
                 Ok(Call::Pods) => send(census.pods_changed()),
                 Ok(Call::Rules(rules)) => send(census.reload(*rules)),
-                Err(RecvTimeoutError::Timeout) => true,
+                Ok(Call::Stop) | Err(RecvTimeoutError::Timeout) => true,
                 Err(RecvTimeoutError::Disconnected) => false,
             };
             if !alive {

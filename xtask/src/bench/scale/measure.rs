@@ -2,7 +2,7 @@
 //!
 //! In: a dimension, a size. Out: what an exchange took, and what the agent took meanwhile.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -127,9 +127,9 @@ impl Bench {
         let pid = agent.pid();
         // Its start is over, and all processes have been looked at.
         process::sleep(DRAIN);
-        let before = usage::of(pid)?;
+        let before = usage::precisely(pid);
         process::sleep(IDLE);
-        let idle_s = usage::of(pid)? - before;
+        let idle_s = usage::precisely(pid) - before;
         let (spans, events) = (self.sink.spans()?, agent.metric("sockspan_events_total")?);
         let before = usage::of(pid)?;
         let took_by_crowd = crowd.run()?;
@@ -155,15 +155,21 @@ impl Bench {
 /// What the maps of `pid` take in the kernel, in MiB, but for the ring buffer, which the process has mapped too: it is part
 /// of its memory already.
 fn maps(pid: u32) -> f64 {
-    usage::descriptors(pid).filter_map(|info| map(&info)).sum::<f64>() / f64::from(1 << 20)
+    // A map can be open more than once.
+    let maps: BTreeMap<u64, f64> = usage::descriptors(pid).filter_map(|info| map(&info)).collect();
+    maps.values().sum::<f64>() / f64::from(1 << 20)
 }
 
-/// The bytes of a map that is no ring buffer, by the kernel's number for that type.
-fn map(info: &str) -> Option<f64> {
+/// The number and the bytes of a map that is no ring buffer, by the kernel's number for that type.
+fn map(info: &str) -> Option<(u64, f64)> {
     const RING_BUFFER: &str = "27";
     let of = |key: &str| info.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
     let kind = of("map_type:")?;
-    if kind == RING_BUFFER { None } else { of("memlock:")?.parse().ok() }
+    if kind == RING_BUFFER {
+        None
+    } else {
+        Some((of("map_id:")?.parse().ok()?, of("memlock:")?.parse().ok()?))
+    }
 }
 
 #[cfg(test)]
@@ -172,8 +178,8 @@ mod tests {
 
     #[test]
     fn maps_are_told_from_the_ring_buffer() {
-        assert_eq!(map("pos:\t0\nmap_type:\t1\nmemlock:\t4096\n"), Some(4096.0));
-        assert_eq!(map("map_type:\t27\nmemlock:\t8388608\n"), None);
+        assert_eq!(map("pos:\t0\nmap_type:\t1\nmemlock:\t4096\nmap_id:\t7\n"), Some((7, 4096.0)));
+        assert_eq!(map("map_type:\t27\nmemlock:\t8388608\nmap_id:\t8\n"), None);
         assert_eq!(map("prog_type:\t5\nmemlock:\t4096\n"), None);
     }
 }

@@ -1,21 +1,12 @@
 //! The table as a picture: the services' CPU time for a request, as a multiple of that with nothing attached.
 //!
-//! In: rows. Out: an SVG that is legible on light and dark pages.
+//! In: rows. Out: an SVG.
 
 use super::{
-    super::svg::{self, GREY},
+    super::svg::{Chart, GREY, Part},
     state::State,
     table::Row,
 };
-
-const WIDTH: f64 = 760.0;
-/// Where bars begin, and how long the longest may be.
-const LEFT: f64 = 170.0;
-const LONGEST: f64 = WIDTH - LEFT - 150.0;
-const BAR: f64 = 14.0;
-const STEP: f64 = 18.0;
-const GROUP_GAP: f64 = 14.0;
-const TOP: f64 = 46.0;
 
 fn colour(state: State) -> &'static str {
     match state {
@@ -29,37 +20,22 @@ fn colour(state: State) -> &'static str {
 
 /// Draws it.
 pub fn draw(rows: &[Row]) -> String {
+    const HEADLINE: &str =
+        "The services' CPU time for a request, as a multiple of that with nothing attached";
     let most = rows.iter().map(|row| row.cpu().median).fold(1.0_f64, f64::max);
-    let mut body = String::new();
-    let mut y = TOP;
-    let mut subject = "";
-    for row in rows.iter().filter(|row| row.state != State::Nothing) {
-        if row.subject != subject {
-            y += if subject.is_empty() { 0.0 } else { GROUP_GAP };
-            subject = row.subject;
-            body += &format!("<text class=\"title\" x=\"12\" y=\"{:.0}\">{subject}</text>\n", y + 11.0);
-            y += STEP + 2.0;
+    let mut chart = Chart::new(HEADLINE, 170.0, 150.0, most);
+    let rows: Vec<_> = rows.iter().filter(|row| row.state != State::Nothing).collect();
+    for (place, subject) in rows.chunk_by(|a, b| a.subject == b.subject).enumerate() {
+        if place > 0 {
+            chart.gap();
         }
-        let (cpu, throughput) = (row.cpu().median, row.throughput().median);
-        let length = cpu / most * LONGEST;
-        let (base, end) = (y + 11.0, LEFT + length);
-        body += &format!(
-            "<text x=\"{:.0}\" y=\"{base:.0}\" text-anchor=\"end\">{}</text>\
-             <rect x=\"{LEFT:.0}\" y=\"{y:.0}\" width=\"{length:.1}\" height=\"{BAR:.0}\" fill=\"{}\"/>\
-             <text class=\"value\" x=\"{:.0}\" y=\"{base:.0}\">{cpu:.2} · {throughput:.2} of requests/s</text>\n",
-            LEFT - 8.0,
-            row.state.text(),
-            colour(row.state),
-            end + 6.0,
-        );
-        y += STEP;
+        chart.heading(subject[0].subject);
+        for row in subject {
+            let (cpu, throughput) = (row.cpu().median, row.throughput().median);
+            let behind = format!("{cpu:.2} · {throughput:.2} of requests/s");
+            chart.bar(row.state.text(), &[Part::new(cpu, colour(row.state))], &behind);
+        }
     }
-    let one = LEFT + LONGEST / most;
-    let body = format!(
-        "<text class=\"title\" x=\"12\" y=\"22\">The services' CPU time for a request, as a multiple of that with nothing \
-         attached</text>\n\
-         <line x1=\"{one:.1}\" y1=\"{TOP:.0}\" x2=\"{one:.1}\" y2=\"{y:.0}\" stroke=\"{GREY}\" \
-         stroke-dasharray=\"3 3\"/>\n{body}"
-    );
-    svg::picture("Cost to services beside the agent", WIDTH, y + 14.0, &body)
+    chart.mark(1.0);
+    chart.finish("Cost to services beside the agent")
 }

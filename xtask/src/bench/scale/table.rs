@@ -5,7 +5,7 @@
 use super::measure::Measured;
 use crate::bench::{
     markdown::markdown,
-    svg::{self, GREY},
+    svg::{Chart, GREY, Part},
 };
 
 /// Fewer spans than this.
@@ -50,45 +50,25 @@ pub fn text(measured: &[Measured]) -> String {
     markdown(&head.into_iter().chain(measured.iter().map(row)).collect::<Vec<_>>(), 1)
 }
 
-const WIDTH: f64 = 760.0;
-const LEFT: f64 = 240.0;
-const LONGEST: f64 = WIDTH - LEFT - 200.0;
-const STEP: f64 = 20.0;
-const TOP: f64 = 46.0;
-
 /// As a picture: the agent's memory, in the kernel and its own.
 pub fn draw(measured: &[Measured]) -> String {
+    const HEADLINE: &str = "The agent's memory, in MiB: its own, and its maps in the kernel";
     let parts = |one: &Measured| {
         let [_, _, _, (_, rss), (_, maps), ..] = one.figures();
         (rss, maps)
     };
     let most = measured.iter().map(parts).map(|(rss, maps)| rss + maps).fold(1.0, f64::max);
-    let mut y = TOP;
-    let mut body = "<text class=\"title\" x=\"12\" y=\"22\">The agent's memory, in MiB: its own, and its maps in the kernel\
-                    </text>\n"
-        .to_owned();
-    let mut before = None;
-    for one in measured {
-        if before.is_some_and(|dimension| dimension != one.dimension) {
-            y += STEP / 2.0;
+    let mut chart = Chart::new(HEADLINE, 240.0, 200.0, most);
+    for (place, dimension) in measured.chunk_by(|a, b| a.dimension == b.dimension).enumerate() {
+        if place > 0 {
+            chart.gap();
         }
-        before = Some(one.dimension);
-        let (rss, maps) = parts(one);
-        let (own, kernel) = (rss / most * LONGEST, maps / most * LONGEST);
-        body += &format!(
-            "<text x=\"{:.0}\" y=\"{:.0}\" text-anchor=\"end\">{} {}</text>\
-             <rect x=\"{LEFT:.0}\" y=\"{y:.0}\" width=\"{own:.1}\" height=\"14\" fill=\"#2f81f7\"/>\
-             <rect x=\"{:.1}\" y=\"{y:.0}\" width=\"{kernel:.1}\" height=\"14\" fill=\"{GREY}\"/>\
-             <text class=\"value\" x=\"{:.1}\" y=\"{:.0}\">{rss:.0} + {maps:.0}</text>\n",
-            LEFT - 8.0,
-            y + 11.0,
-            one.size,
-            one.dimension.text(),
-            LEFT + own,
-            LEFT + own + kernel + 6.0,
-            y + 11.0,
-        );
-        y += STEP;
+        for one in dimension {
+            let (rss, maps) = parts(one);
+            let label = format!("{} {}", one.size, one.dimension.text());
+            let bars = [Part::new(rss, "#2f81f7"), Part::new(maps, GREY)];
+            chart.bar(&label, &bars, &format!("{rss:.0} + {maps:.0}"));
+        }
     }
-    svg::picture("The agent's memory as work grows", WIDTH, y + 12.0, &body)
+    chart.finish("The agent's memory as work grows")
 }

@@ -177,7 +177,7 @@ impl Ways {
             }
             Probes::Auto if sock && complete => choice(
                 Some(Way::Sock),
-                "the sockets' own tracepoints are there and cost other processes nothing".into(),
+                "the sockets' own tracepoints are there and cost other processes next to nothing".into(),
             ),
             Probes::Auto if self.syscalls.is_there() => {
                 let why = match sock {

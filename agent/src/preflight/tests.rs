@@ -301,7 +301,7 @@ fn the_way_follows_from_kernel_tracepoints_and_wish() {
     let calls_only = ["syscalls", "sched"].as_slice();
     let both = ["sock", "syscalls", "sched"].as_slice();
     let table = [
-        (Auto, "6.8", both, Some(Way::Sock), Verdict::Ok, "cost other processes nothing"),
+        (Auto, "6.8", both, Some(Way::Sock), Verdict::Ok, "cost other processes next to nothing"),
         (Auto, "6.4", both, Some(Way::Syscalls), Verdict::Ok, "kernel 6.4 does not tell of sendfile"),
         (Auto, "6.1", calls_only, Some(Way::Syscalls), Verdict::Ok, "no tracepoint sock:sock_send_length"),
         (Auto, "6.4", sock_only, Some(Way::Sock), Verdict::Degraded, "no tracepoint syscalls:sys_enter_read"),

@@ -85,6 +85,8 @@ pub struct Verdict {
     pub complete: usize,
     /// Links that are as they must be.
     pub right: usize,
+    /// Of those, to what is above the parent, which did not arrive.
+    pub adopted: usize,
     /// Spans that have no parent and should have one.
     pub unlinked: usize,
     /// Spans that have another parent than they should, or another trace than their parent's.
@@ -120,6 +122,7 @@ impl Verdict {
         self.requests += other.requests;
         self.complete += other.complete;
         self.right += other.right;
+        self.adopted += other.adopted;
         self.unlinked += other.unlinked;
         self.wrong += other.wrong;
         self.dangling += other.dangling;
@@ -141,9 +144,13 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { requests, complete, right, unlinked, wrong, dangling, missing, extra, misstated, .. } =
             self;
+        let adopted = match self.adopted {
+            0 => String::new(),
+            some => format!(" ({some} to what is above a missing one)"),
+        };
         write!(
             f,
-            "{complete} of {requests} complete; links: {right} right, {unlinked} unlinked, {dangling} dangling, {wrong} WRONG; \
+            "{complete} of {requests} complete; links: {right} right{adopted}, {unlinked} unlinked, {dangling} dangling, {wrong} WRONG; \
              spans: {missing} missing, {extra} extra, {misstated} misstated; {:.2} % of {} pairs nested",
             self.inside_share() * 100.0,
             self.nesting.pairs
@@ -252,6 +259,7 @@ impl Verdict {
         let right = is_child(span, &expected.parent, all, found, arrived);
         if right {
             self.right += 1;
+            self.adopted += usize::from(is_adopted(&expected.parent, found));
         } else if span.is_root() {
             self.unlinked += 1;
             self.show("unlinked", || span.line());
@@ -289,6 +297,11 @@ fn is_child(
             nearest(*place, all, found).is_some_and(|parent| child_of(&parent.trace, &parent.id))
         }
     }
+}
+
+/// Whether the parent itself did not arrive.
+fn is_adopted(parent: &Parent, found: &[Option<&Span>]) -> bool {
+    matches!(parent, Parent::Of(place) if found.get(*place).is_some_and(Option::is_none))
 }
 
 /// The span at that place, or, where it is missing, the nearest above it: what is lost leaves what is below it to what is

@@ -73,7 +73,7 @@ fn a_missing_parent_is_no_excuse_for_another() {
     // What is above the missing one is above it, too.
     spans[1].parent = spans[0].id.clone();
     let v = verdict(&spans);
-    assert_eq!((v.missing, v.dangling, v.wrong, v.complete), (1, 0, 0, 1), "{v}");
+    assert_eq!((v.missing, v.dangling, v.wrong, v.complete, v.adopted), (1, 0, 0, 1, 1), "{v}");
 }
 
 #[test]

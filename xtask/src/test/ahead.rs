@@ -1,8 +1,9 @@
-//! What later steps need, made while earlier ones wait for clocks and services: from nothing, Jaeger and Kubernetes alone
-//! take a quarter of an hour to build.
+//! What later steps need, made while earlier ones leave a processor idle: they wait for clocks and services, and a compiler's
+//! last crate is one thread. From nothing, Jaeger and Kubernetes alone take a quarter of an hour to build.
 //!
-//! In: the steps that are still to come. Out: tools in the cache, by a child that runs only where nobody else wants to. A
-//! step that comes before its tools are there waits for them; what fails here is tried again there, and told there.
+//! In: the steps. Out: tools in the cache and programs in the target folder, in the order in which they are needed, by a child
+//! that runs only where nobody else wants to. A step that comes before its tools are there waits for them; what fails here is
+//! tried again there, and told there.
 
 use std::{process::Command, time::Duration};
 
@@ -10,6 +11,7 @@ use anyhow::{Context, Result};
 
 use super::{Name, label};
 use crate::{
+    bench::agent::pipeline,
     build::{self, Profile},
     k8s::binaries,
     process::{self, Group},
@@ -23,15 +25,15 @@ use crate::{
 /// A child that is told to end ends its own children first.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// What `step` would have to build, as far as it can be made ahead.
-fn missing(step: Name) -> Vec<String> {
+/// What `step` needs of what can be made ahead, and may have to build.
+fn needs(step: Name) -> Vec<String> {
     match step {
         Name::Chart => helm::missing().into_iter().collect(),
         Name::Jaeger => jaeger::missing().into_iter().collect(),
         Name::Kubernetes => {
-            let agent = "the agent as it is released".to_owned();
-            binaries::missing().into_iter().chain([agent]).collect()
+            binaries::missing().into_iter().chain(["the agent as it is released".to_owned()]).collect()
         }
+        Name::Instructions => vec!["the pipeline's benchmark".to_owned()],
         _ => Vec::new(),
     }
 }
@@ -43,28 +45,31 @@ pub fn make(steps: &[Name]) -> Result<()> {
             Name::Chart => drop(helm::ensure()?),
             Name::Jaeger => drop(Jaeger::ensure()?),
             Name::Kubernetes => {
-                build::all(Profile::Release)?;
                 binaries::ensure()?;
+                build::all(Profile::Release)?;
             }
+            Name::Instructions => drop(pipeline::ensure()?),
             _ => {}
         }
     }
     Ok(())
 }
 
-/// Begins to make what `steps` need, if anything is missing. It ends with the value.
+/// Begins to make what `steps` need. It ends with the value.
 pub fn begin(steps: &[Name]) -> Result<Option<Group>> {
-    let steps: Vec<_> = steps.iter().filter(|step| !missing(**step).is_empty()).collect();
-    if steps.is_empty() {
+    // Alone, a step waits for what it needs anyway.
+    let wanted = |step: &&Name| steps.len() > 1 && !needs(**step).is_empty();
+    let made: Vec<Name> = steps.iter().filter(wanted).copied().collect();
+    if made.is_empty() {
         return Ok(None);
     }
     let log = workspace::log("ahead");
     ui::say(format!("meanwhile, where a processor is idle (log: {}):", workspace::display(&log)));
-    steps.iter().flat_map(|step| missing(**step)).for_each(|what| ui::say(format!("  {what}")));
+    made.iter().flat_map(|step| needs(*step)).for_each(|what| ui::say(format!("  {what}")));
     process::start_log(&log)?;
     let mut command = idle();
     command.arg(std::env::current_exe().context("xtask does not know itself")?).arg("make-ahead");
-    command.args(steps.into_iter().map(|step| label(*step)));
+    command.args(made.into_iter().map(label));
     process::log_to(&mut command, &log)?;
     Ok(Some(Group::spawn(&mut command)?.grace(GRACE)))
 }

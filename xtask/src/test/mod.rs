@@ -44,10 +44,10 @@ pub enum Name {
     Machine,
     /// Unit, replay and property tests; need no privileges
     Unit,
-    /// The pipeline's instructions for a span, by callgrind, against agent/benches/pipeline/budgets.json
-    Instructions,
     /// Integration tests with this kernel and the real services; need root
     Integration,
+    /// The pipeline's instructions for a span, by callgrind, against agent/benches/pipeline/budgets.json
+    Instructions,
     /// The Helm chart against the manifests; needs Helm, or Go to build it
     Chart,
     /// The sample application's traces, read back from a real Jaeger; needs root
@@ -141,10 +141,11 @@ pub fn run(options: &Options) -> Result<bool> {
     let steps = Name::value_variants().iter().copied().filter(|name| wanted(*name, options));
     let steps: Vec<_> = steps.collect();
     let mut ahead = None;
-    for (place, name) in steps.iter().copied().enumerate() {
+    for name in steps.iter().copied() {
         process::check_interrupted()?;
-        if name == Name::Integration {
-            ahead = ahead::begin(&steps[place + 1..])?;
+        // Once the eBPF programs are there: who builds ahead installs nothing.
+        if ahead.is_none() && shared.object.get().is_some() {
+            ahead = ahead::begin(&steps)?;
         }
         let (count, took) = step(name, options, &shared);
         process::check_interrupted()?;

@@ -33,7 +33,11 @@ use super::{Inputs, gauges::Gauges};
 /// While events come, they are drained this often; the kernel side wakes the reader sooner when much waits.
 const BUSY: Duration = Duration::from_millis(5);
 /// So many times after the last event, too: the next one does not wake the reader if it comes within 10 ms.
-const AFTERWARDS: u32 = 4;
+const BUSY_AFTER: u32 = 4;
+/// From then on this often, so many times: what the pipeline holds back, for some seconds at most, comes out little by little
+/// and not in bursts that fill the queue.
+const CALM: Duration = Duration::from_millis(100);
+const CALM_AFTER: u32 = BUSY_AFTER + 60;
 /// Else. An event after a silence wakes the reader at once.
 const IDLE: Duration = Duration::from_millis(500);
 /// How often all processes are looked at, in case a turn was missed: it reads much of /proc.
@@ -142,7 +146,11 @@ pub fn drain(
 
 /// How long to wait for events when the last so many waits brought none.
 fn pause(idle: u32) -> Duration {
-    if idle < AFTERWARDS { BUSY } else { IDLE }
+    match idle {
+        0..BUSY_AFTER => BUSY,
+        BUSY_AFTER..CALM_AFTER => CALM,
+        CALM_AFTER.. => IDLE,
+    }
 }
 
 /// Runs the pipeline until nobody feeds it any more.

@@ -43,7 +43,7 @@ pub struct Expected {
     pub kind: Kind,
     /// The request's path.
     pub path: String,
-    /// The response's status.
+    /// The response's status; 0 if none came.
     pub status: u16,
     /// Its parent.
     pub parent: Parent,
@@ -251,7 +251,7 @@ impl Verdict {
         // What was not seen must not be stated.
         let unseen =
             span.attribute("sockspan.response.unseen") == "true" && span.status().is_none() && !span.error;
-        let stated = unseen || (span.status() == Some(expected.status) && span.error == is_error(expected));
+        let stated = unseen || (span.status() == answer(expected) && span.error == is_error(expected));
         if !stated {
             self.misstated += 1;
             self.show("misstated", || format!("{} instead of {}", span.line(), expected.status));
@@ -318,7 +318,12 @@ fn nearest<'a>(mut place: usize, all: &[Expected], found: &[Option<&'a Span>]) -
     }
 }
 
-/// By the conventions: a server's error begins at 500, a client's at 400.
+/// The status that a span must state.
+fn answer(expected: &Expected) -> Option<u16> {
+    (expected.status != 0).then_some(expected.status)
+}
+
+/// By the conventions: a server's error begins at 500, a client's at 400; and no answer is one.
 fn is_error(expected: &Expected) -> bool {
-    expected.status >= if expected.kind == Kind::Client { 400 } else { 500 }
+    expected.status == 0 || expected.status >= if expected.kind == Kind::Client { 400 } else { 500 }
 }

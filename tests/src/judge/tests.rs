@@ -139,3 +139,22 @@ fn what_several_wait_for_may_hang_under_any_or_none() {
     let missing = |weight| judge(&[shop::checkout("a", 200), lookup(weight)], &checkout(1, "a")).missing;
     assert_eq!((missing(Weight::Beside), missing(Weight::Optional)), (1, 0));
 }
+
+#[test]
+fn a_request_without_an_answer_has_no_status_and_is_an_error() {
+    let asked = Expected {
+        service: "frontend",
+        kind: Kind::Server,
+        path: "/slow".to_owned(),
+        status: 0,
+        parent: Parent::Nobody,
+    };
+    let mut served = span("frontend", Kind::Server, "/slow", 200, [1, 1, 0]);
+    let misstated =
+        |served: &Span| judge(&[Request::of(vec![asked.clone()])], std::slice::from_ref(served)).misstated;
+    assert_eq!(misstated(&served), 1);
+    served.attributes.remove("http.response.status_code");
+    assert_eq!(misstated(&served), 1);
+    served.error = true;
+    assert_eq!(misstated(&served), 0);
+}

@@ -37,9 +37,13 @@ pub fn output() -> PathBuf {
     target().join("xtask")
 }
 
+/// What the names of a child's logs begin with, where it does the same as its parent might.
+pub const LOG_PREFIX: &str = "SOCKSPAN_XTASK_LOG_PREFIX";
+
 /// The full log of the step `name`.
 pub fn log(name: &str) -> PathBuf {
-    output().join(format!("{name}.log"))
+    let prefix = env::var(LOG_PREFIX).unwrap_or_default();
+    output().join(format!("{prefix}{name}.log"))
 }
 
 /// The cache shared by all checkouts of this user.

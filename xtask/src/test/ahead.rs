@@ -69,7 +69,7 @@ pub fn begin(steps: &[Name]) -> Result<Option<Group>> {
     process::start_log(&log)?;
     let mut command = idle();
     command.arg(std::env::current_exe().context("xtask does not know itself")?).arg("make-ahead");
-    command.args(made.into_iter().map(label));
+    command.args(made.into_iter().map(label)).env(workspace::LOG_PREFIX, "ahead-");
     process::log_to(&mut command, &log)?;
     Ok(Some(Group::spawn(&mut command)?.grace(GRACE)))
 }

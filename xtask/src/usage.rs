@@ -42,26 +42,28 @@ pub fn of(pid: u32) -> Result<f64> {
     Ok(Stat::parse(&line).with_context(|| format!("{path} is not as expected"))?.seconds())
 }
 
+/// What `file` says in each folder of `folder`; what is gone by the time it is read says nothing.
+fn each(folder: &str, file: &'static str) -> impl Iterator<Item = String> + use<> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(move |entry| fs::read_to_string(entry.path().join(file)).ok())
+}
+
 /// The CPU time of the threads of `pid` that live, to the nanosecond: where so little is taken that ticks do not show it.
 pub fn precisely(pid: u32) -> f64 {
-    let entries = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let lines = entries.filter_map(|entry| fs::read_to_string(entry.path().join("schedstat")).ok());
+    let lines = each(&format!("/proc/{pid}/task"), "schedstat");
     lines.filter_map(|line| line.split_whitespace().next()?.parse::<f64>().ok()).sum::<f64>() / 1e9
 }
 
 /// The CPU time of all processes that live and belong to the process group `group`.
 pub fn of_group(group: u32) -> f64 {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let lines = entries.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
-    let stats = lines.filter_map(|line| Stat::parse(&line));
+    let stats = each("/proc", "stat").filter_map(|line| Stat::parse(&line));
     stats.filter(|stat| stat.group == group).map(|stat| stat.seconds()).sum()
 }
 
 /// The CPU time of the threads of `pid` that live, by name.
 pub fn by_thread(pid: u32) -> BTreeMap<String, f64> {
-    let entries = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let lines = entries.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
-    lines.filter_map(|line| Stat::parse(&line)).fold(BTreeMap::new(), |mut sums, stat| {
+    let stats = each(&format!("/proc/{pid}/task"), "stat").filter_map(|line| Stat::parse(&line));
+    stats.fold(BTreeMap::new(), |mut sums, stat| {
         let seconds = stat.seconds();
         *sums.entry(stat.name).or_default() += seconds;
         sums

@@ -52,7 +52,8 @@ static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(2, 0);
 /// Buffers of one call that are looked at; what lies in later ones is not read.
 const BUFFERS: u32 = 24;
 
-/// The agent drains on a timer; it is woken only when this much waits. The agent sets it with the ring's size.
+/// While events come, the agent drains on a timer; it is woken sooner when this much waits. The agent sets it with the ring's
+/// size.
 #[unsafe(no_mangle)]
 static WAKE_BYTES: u32 = 256 * 1024;
 /// A body of which so much is not copied is likely to go on: the agent is woken, once for a message, for it may know how

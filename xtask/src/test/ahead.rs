@@ -9,7 +9,7 @@ use std::{process::Command, time::Duration};
 
 use anyhow::{Context, Result};
 
-use super::{Name, label};
+use super::{Name, budget, label};
 use crate::{
     bench::agent::pipeline,
     build::{self, Profile},
@@ -25,9 +25,11 @@ use crate::{
 /// A child that is told to end ends its own children first.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// What `step` needs of what can be made ahead, and may have to build.
+/// What `step` needs of what can be made ahead, and may have to build; nothing, if it can't run here anyway.
 fn needs(step: Name) -> Vec<String> {
     match step {
+        Name::Jaeger | Name::Kubernetes if !nix::unistd::geteuid().is_root() => Vec::new(),
+        Name::Instructions if budget::obstacle().is_some() => Vec::new(),
         Name::Chart => helm::missing().into_iter().collect(),
         Name::Jaeger => jaeger::missing().into_iter().collect(),
         Name::Kubernetes => {

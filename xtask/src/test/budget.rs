@@ -14,10 +14,15 @@ use crate::{
 /// Below its budget by more than this factor, a budget protects nothing any more.
 const SLACK: f64 = 0.85;
 
+/// Why this machine can't be asked to.
+pub fn obstacle() -> Option<String> {
+    (std::env::consts::ARCH != "x86_64").then(|| "the budgets are of x86-64's instructions".to_owned())
+}
+
 /// Counts, and compares.
 pub fn instructions() -> Result<Verdict> {
-    if std::env::consts::ARCH != "x86_64" {
-        return Ok(Verdict::Impossible("the budgets are of x86-64's instructions".to_owned()));
+    if let Some(obstacle) = obstacle() {
+        return Ok(Verdict::Impossible(obstacle));
     }
     if let Err(error) = valgrind::ensure() {
         return Ok(Verdict::Impossible(format!("{error:#}")));
